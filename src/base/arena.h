@@ -1,9 +1,10 @@
 /*
  * Nested arenas with limits.
  *
- * An arena hands out memory that lives until the arena is reset or destroyed: process, shard, connection, request,
- * query and batch each have one. A child counts towards its parent's limit and dies with it. At the limit arena_alloc
- * returns NULL, and the caller refuses the request (law 13 of the house style); only boot may abort.
+ * An arena hands out memory that lives until the arena is reset or destroyed: process, shard,
+ * connection, request, query and batch each have one. A child counts towards its parent's limit and
+ * dies with it. At the limit arena_alloc returns NULL, and the caller refuses the request (law 13
+ * of the house style); only boot may abort.
  *
  * Ownership: one thread at a time. Invariant: used(child) <= used(parent) <= limit(parent).
  */
@@ -23,22 +24,26 @@ struct arena_mark {
     size_t used;
 };
 
-/* name: a literal, for diagnostics. limit: bytes of chunks this arena and its children may hold. NULL: out of memory. */
+/* name: a literal, for diagnostics. limit: bytes of chunks this arena and its children may hold.
+ * NULL: out of memory. */
 struct arena *arena_create(struct arena *parent, const char *name, size_t limit);
 /* Frees the arena and all its children. NULL is allowed. */
 void arena_destroy(struct arena *arena);
 /* Forgets all allocations, keeps the first chunk. Children are destroyed. */
 void arena_reset(struct arena *arena);
 
-/* Aligned to 16 bytes, uninitialised. NULL at the limit or when the system refuses. size may be 0. */
+/* Aligned to 16 bytes, uninitialised. NULL at the limit or when the system refuses. size may be 0.
+ */
 void *arena_alloc(struct arena *arena, size_t size);
 /* The same, zeroed, for count items; NULL also when count * size overflows. */
 void *arena_zalloc(struct arena *arena, size_t count, size_t size);
-/* Copies of bytes and text; data is NULL on failure. The copy is NUL-terminated behind its length. */
+/* Copies of bytes and text; data is NULL on failure. The copy is NUL-terminated behind its length.
+ */
 struct slice arena_copy(struct arena *arena, struct slice bytes);
 char *arena_strdup(struct arena *arena, struct slice text);
 /* printf into the arena; NULL on failure. */
-char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *arena_printf(struct arena *arena, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 struct arena_mark arena_mark(const struct arena *arena);
 void arena_rewind(struct arena *arena, struct arena_mark mark);

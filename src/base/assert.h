@@ -1,8 +1,9 @@
 /*
  * Assertions that stay in release builds.
  *
- * A broken invariant ends the process near its cause: continuing could acknowledge data that is not there. Bytes from
- * a peer or a disk are never asserted, they are checked (law 6 in ARCHITECTURE.md).
+ * A broken invariant ends the process near its cause: continuing could acknowledge data that is not
+ * there. Bytes from a peer or a disk are never asserted, they are checked (law 6 in
+ * ARCHITECTURE.md).
  */
 #ifndef WEIR_BASE_ASSERT_H
 #define WEIR_BASE_ASSERT_H

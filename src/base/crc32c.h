@@ -1,6 +1,7 @@
 /*
- * CRC-32C (Castagnoli, reflected polynomial 0x82F63B78), the checksum of Kafka's batch v2 and of our journal.
- * Kernel chosen once at start: SSE4.2 with three streams from 1 KiB up, else a portable slice-by-8 table.
+ * CRC-32C (Castagnoli, reflected polynomial 0x82F63B78), the checksum of Kafka's batch v2 and of
+ * our journal. Kernel chosen once at start: SSE4.2 with three streams from 1 KiB up, else a
+ * portable slice-by-8 table.
  */
 #ifndef WEIR_BASE_CRC32C_H
 #define WEIR_BASE_CRC32C_H

@@ -1,8 +1,9 @@
 /*
- * A reference-counted block of bytes that travels from a socket to the log and to readers without a copy.
+ * A reference-counted block of bytes that travels from a socket to the log and to readers without a
+ * copy.
  *
- * The count is atomic, since a batch received on one shard is pinned by the shard that owns its partition. The bytes
- * are written by one holder before they are shared, then only read.
+ * The count is atomic, since a batch received on one shard is pinned by the shard that owns its
+ * partition. The bytes are written by one holder before they are shared, then only read.
  */
 #ifndef WEIR_BASE_IOBUF_H
 #define WEIR_BASE_IOBUF_H

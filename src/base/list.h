@@ -13,7 +13,7 @@ struct list_node {
     struct list_node *prev;
 };
 
-#define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void list_init(struct list_node *head)
 {
@@ -60,10 +60,11 @@ static inline struct list_node *list_pop_front(struct list_node *head)
     return node;
 }
 
-#define LIST_FOREACH(node, head) for (struct list_node *node = (head)->next; node != (head); node = node->next)
+#define LIST_FOREACH(node, head)                                                                   \
+    for (struct list_node *node = (head)->next; node != (head); node = node->next)
 /* The current node may be removed in the body. */
-#define LIST_FOREACH_SAFE(node, head)                                                                                  \
-    for (struct list_node *node = (head)->next, *node##_next = node->next; node != (head);                             \
+#define LIST_FOREACH_SAFE(node, head)                                                              \
+    for (struct list_node *node = (head)->next, *node##_next = node->next; node != (head);         \
          node = node##_next, node##_next = node->next)
 
 #endif

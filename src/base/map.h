@@ -1,8 +1,8 @@
 /*
  * Hash map from bytes to a pointer: open addressing, XXH3, grows to a limit.
  *
- * The map copies keys; values belong to the caller. Iteration order is that of the table (a function of the keys and
- * the history only, so the simulator stays deterministic). One owner.
+ * The map copies keys; values belong to the caller. Iteration order is that of the table (a
+ * function of the keys and the history only, so the simulator stays deterministic). One owner.
  */
 #ifndef WEIR_BASE_MAP_H
 #define WEIR_BASE_MAP_H
@@ -21,12 +21,14 @@ struct map *map_create(size_t limit);
 void map_destroy(struct map *map);
 /* NULL when absent. */
 void *map_get(const struct map *map, struct slice key);
-/* Inserts or replaces. value must not be NULL. false: at the limit or out of memory, map unchanged. */
+/* Inserts or replaces. value must not be NULL. false: at the limit or out of memory, map unchanged.
+ */
 MUST_CHECK bool map_put(struct map *map, struct slice key, void *value);
 /* The removed value, NULL when absent. */
 void *map_remove(struct map *map, struct slice key);
 size_t map_count(const struct map *map);
-/* Walks all entries: start with *cursor = 0; false at the end. Removing the entry just returned is allowed. */
+/* Walks all entries: start with *cursor = 0; false at the end. Removing the entry just returned is
+ * allowed. */
 bool map_next(const struct map *map, size_t *cursor, struct slice *ret_key, void **ret_value);
 
 #endif

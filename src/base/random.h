@@ -1,6 +1,7 @@
 /*
- * Seeded random numbers (xoshiro256**, state filled by splitmix64). Not for secrets: those come from OpenSSL.
- * Everything random in the core draws from the shard's generator, so that a seed repeats a run.
+ * Seeded random numbers (xoshiro256**, state filled by splitmix64). Not for secrets: those come
+ * from OpenSSL. Everything random in the core draws from the shard's generator, so that a seed
+ * repeats a run.
  */
 #ifndef WEIR_BASE_RANDOM_H
 #define WEIR_BASE_RANDOM_H

@@ -10,7 +10,8 @@
 #include <string.h>
 
 struct slice {
-    const uint8_t *data; /* may be NULL only when len is 0; NULL means "absent" where a format knows null */
+    const uint8_t
+        *data; /* may be NULL only when len is 0; NULL means "absent" where a format knows null */
     size_t len;
 };
 
