@@ -1,0 +1,254 @@
+/*
+ * Small texts of HTTP: percent-encoding, queries, dates, status phrases, response heads.
+ */
+#include <stdio.h>
+
+#include "base/bytebuf.h"
+#include "base/numtext.h"
+#include "wire/http_int.h"
+
+static int hex_value(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+bool http_percent_decode(struct slice in, bool plus, uint8_t *out, size_t *ret_len)
+{
+    ASSERT(ret_len && (out || in.len == 0));
+    size_t len = 0;
+    for (size_t i = 0; i < in.len; i++) {
+        uint8_t c = in.data[i];
+        if (c == '%') {
+            if (i + 2 >= in.len)
+                return false;
+            int high = hex_value(in.data[i + 1]);
+            int low = hex_value(in.data[i + 2]);
+            if (high < 0 || low < 0)
+                return false;
+            c = (uint8_t)(high * 16 + low);
+            i += 2;
+        } else if (c == '+' && plus) {
+            c = ' ';
+        }
+        out[len++] = c;
+    }
+    ASSERT(len <= in.len);
+    *ret_len = len;
+    return true;
+}
+
+bool http_query_next(struct slice query, size_t *cursor, struct slice *ret_name,
+                     struct slice *ret_value)
+{
+    ASSERT(cursor && ret_name && ret_value);
+    while (*cursor < query.len) {
+        size_t amp = slice_find_byte(query, '&', *cursor);
+        size_t stop = amp == SIZE_MAX ? query.len : amp;
+        struct slice pair = slice_sub(query, *cursor, stop - *cursor);
+        *cursor = stop + 1;
+        if (pair.len == 0)
+            continue;
+        size_t equals = slice_find_byte(pair, '=', 0);
+        if (equals == SIZE_MAX) {
+            *ret_name = pair;
+            *ret_value = (struct slice){pair.data + pair.len, 0};
+        } else {
+            *ret_name = slice_sub(pair, 0, equals);
+            *ret_value = (struct slice){pair.data + equals + 1, pair.len - equals - 1};
+        }
+        return true;
+    }
+    return false;
+}
+
+struct slice http_query_get(struct slice query, const char *name)
+{
+    ASSERT(name);
+    struct slice wanted = slice_cstr(name);
+    struct slice key;
+    struct slice value;
+    for (size_t cursor = 0; http_query_next(query, &cursor, &key, &value);)
+        if (slice_equal(key, wanted))
+            return value;
+    return SLICE_NULL;
+}
+
+static const char day_names[] = "SunMonTueWedThuFriSat";
+static const char month_names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
+/* Days since 1970-01-01 to a civil date, by 400-year eras that begin on 1 March. */
+static void civil_from_days(int64_t days, int64_t *ret_year, int *ret_month, int *ret_day)
+{
+    days += 719468;
+    int64_t era = (days >= 0 ? days : days - 146096) / 146097;
+    int64_t doe = days - era * 146097;
+    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    int64_t mp = (5 * doy + 2) / 153;
+    *ret_day = (int)(doy - (153 * mp + 2) / 5 + 1);
+    *ret_month = (int)(mp < 10 ? mp + 3 : mp - 9);
+    *ret_year = yoe + era * 400 + (*ret_month <= 2);
+}
+
+static int64_t days_from_civil(int64_t year, int month, int day)
+{
+    year -= month <= 2;
+    int64_t era = (year >= 0 ? year : year - 399) / 400;
+    int64_t yoe = year - era * 400;
+    int64_t doy = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    int64_t doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+    return era * 146097 + doe - 719468;
+}
+
+void http_date_write(char out[HTTP_DATE_SIZE], int64_t unix_seconds)
+{
+    ASSERT(unix_seconds >= 0 && unix_seconds < 253402300800); /* to the end of year 9999 */
+    int64_t days = unix_seconds / 86400;
+    int rest = (int)(unix_seconds % 86400);
+    int64_t year;
+    int month;
+    int day;
+    civil_from_days(days, &year, &month, &day);
+    int weekday = (int)((days + 4) % 7);
+    int len = snprintf(out, HTTP_DATE_SIZE, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
+                       day_names + weekday * 3, day % 100, month_names + (month - 1) * 3,
+                       (int)(year % 10000), rest / 3600, rest / 60 % 60, rest % 60);
+    ASSERT(len == HTTP_DATE_LEN);
+}
+
+static bool read_digits(const uint8_t *text, int count, int *ret_value)
+{
+    int value = 0;
+    for (int i = 0; i < count; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        value = value * 10 + (text[i] - '0');
+    }
+    *ret_value = value;
+    return true;
+}
+
+/* Index of three letters in a table of three-letter names, -1 when they are none. */
+static int name_index(const char *names, int count, const uint8_t *text)
+{
+    for (int i = 0; i < count; i++)
+        if (memcmp(names + i * 3, text, 3) == 0)
+            return i;
+    return -1;
+}
+
+bool http_date_read(struct slice text, int64_t *ret_unix_seconds)
+{
+    ASSERT(ret_unix_seconds);
+    static const char form[] = "___, __ ___ ____ __:__:__ GMT";
+    int day;
+    int year;
+    int hour;
+    int minute;
+    int second;
+    const uint8_t *t = text.data;
+    if (text.len != HTTP_DATE_LEN)
+        return false;
+    for (int i = 0; i < HTTP_DATE_LEN; i++)
+        if (form[i] != '_' && form[i] != t[i])
+            return false;
+    int month = name_index(month_names, 12, t + 8);
+    if (name_index(day_names, 7, t) < 0 || month < 0 || !read_digits(t + 5, 2, &day) ||
+        !read_digits(t + 12, 4, &year) || !read_digits(t + 17, 2, &hour) ||
+        !read_digits(t + 20, 2, &minute) || !read_digits(t + 23, 2, &second))
+        return false;
+    if (day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60)
+        return false;
+    int64_t days = days_from_civil(year, month + 1, day);
+    *ret_unix_seconds = days * 86400 + hour * 3600 + minute * 60 + second;
+    return true;
+}
+
+const char *http_status_text(uint16_t status)
+{
+    static const struct {
+        uint16_t status;
+        const char *text;
+    } rows[] = {
+        {100, "Continue"},
+        {101, "Switching Protocols"},
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {206, "Partial Content"},
+        {304, "Not Modified"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {411, "Length Required"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {416, "Range Not Satisfiable"},
+        {417, "Expectation Failed"},
+        {426, "Upgrade Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {503, "Service Unavailable"},
+        {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (rows[i].status == status)
+            return rows[i].text;
+    return "Unknown";
+}
+
+/* Appends the bytes that may stand in a value; drops the rest. */
+static void append_clean(struct bytebuf *out, struct slice value)
+{
+    for (size_t i = 0; i < value.len;) {
+        size_t run = i;
+        while (run < value.len && http_is_value_byte(value.data[run]))
+            run++;
+        bytebuf_append(out, value.data + i, run - i);
+        i = run + 1;
+    }
+}
+
+void http_response_begin(struct bytebuf *out, uint16_t status, const char *reason)
+{
+    ASSERT(out && status >= 100 && status <= 599);
+    bytebuf_printf(out, "HTTP/1.1 %u ", (unsigned)status);
+    append_clean(out, slice_cstr(reason ? reason : http_status_text(status)));
+    bytebuf_append(out, "\r\n", 2);
+}
+
+void http_response_field(struct bytebuf *out, const char *name, struct slice value)
+{
+    ASSERT(out && name && name[0]);
+    bytebuf_append_cstr(out, name);
+    bytebuf_append(out, ": ", 2);
+    append_clean(out, value);
+    bytebuf_append(out, "\r\n", 2);
+}
+
+void http_response_field_u64(struct bytebuf *out, const char *name, uint64_t value)
+{
+    char text[NUMTEXT_INT64_MAX];
+    size_t len = numtext_write_uint64(text, value);
+    http_response_field(out, name, slice_make(text, len));
+}
+
+void http_response_end(struct bytebuf *out)
+{
+    bytebuf_append(out, "\r\n", 2);
+}
