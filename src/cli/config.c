@@ -1,0 +1,185 @@
+#include "cli/config.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/numtext.h"
+#include "cli/args.h"
+#include "cli/yaml_tree.h"
+
+enum setting_kind { SETTING_INT, SETTING_BOOL, SETTING_TEXT };
+
+struct setting {
+    const char *name; /* of the file: sections and keys joined by dots */
+    enum setting_kind kind;
+    size_t place;
+    const char *fallback; /* NULL: none */
+    int64_t min, max;
+    const char *unit;
+    const char *text;
+};
+
+#define PLACE(member) offsetof(struct config, member)
+
+/* Every setting takes effect at the next start. */
+static const struct setting settings[] = {
+    {"host", SETTING_TEXT, PLACE(host), "127.0.0.1", 0, 0, "",
+     "numeric address that every door listens on"},
+    {"shards", SETTING_INT, PLACE(shards), "0", 0, 64, "threads", "0: one per core"},
+    {"kafka.port", SETTING_INT, PLACE(kafka_port), "9092", 0, 65535, "", "0: a free one"},
+    {"kafka.advertised_host", SETTING_TEXT, PLACE(kafka_advertised_host), NULL, 0, 0, "",
+     "host told to clients; without it the address each client dialled"},
+    {"kafka.advertised_port", SETTING_INT, PLACE(kafka_advertised_port), "0", 0, 65535, "",
+     "0: the listener's port"},
+    {"log.auto_create", SETTING_BOOL, PLACE(auto_create), "true", 0, 0, "",
+     "create a topic at its first use"},
+    {"log.default_partitions", SETTING_INT, PLACE(default_partitions), "1", 1, 10000, "partitions",
+     "of topics created without a number"},
+    {"log.retention_check_ms", SETTING_INT, PLACE(retention_check_ms), "300000", 100,
+     INT64_C(86400000), "ms", "how often old segments are looked for"},
+    {"log.relaxed", SETTING_BOOL, PLACE(relaxed), "false", 0, 0, "",
+     "acks=all answers before the disk has it, as Apache Kafka does on one node"},
+    {"log.tail_cache_bytes", SETTING_INT, PLACE(tail_cache_bytes), "16777216", 1 << 20,
+     INT64_C(1) << 40, "bytes", "memory for the recent ends of all logs"},
+    {"amqp.port", SETTING_INT, PLACE(amqp_port), "5672", 0, 65535, "", "0: a free one"},
+    {"amqp.entities", SETTING_TEXT, PLACE(amqp_entities), NULL, 0, 0, "",
+     "path of a Config.json of the Event Hubs emulator: hubs and consumer groups to create"},
+    {"amqp.key_name", SETTING_TEXT, PLACE(amqp_key_name), "RootManageSharedAccessKey", 0, 0, "",
+     "name of the shared access policy"},
+    {"amqp.key", SETTING_TEXT, PLACE(amqp_key), NULL, 0, 0, "",
+     "its key; without it the emulator's literal SAS_KEY_VALUE, on loopback only"},
+    {"blob.port", SETTING_INT, PLACE(blob_port), "10000", 0, 65535, "", "0: a free one"},
+    {"blob.account", SETTING_TEXT, PLACE(blob_account), "devstoreaccount1", 0, 0, "",
+     "name of the account"},
+    {"blob.key", SETTING_TEXT, PLACE(blob_key), NULL, 0, 0, "",
+     "its Base64 key; without it the well-known development key, on loopback only"},
+    {"admin.port", SETTING_INT, PLACE(admin_port), "5300", 0, 65535, "", "0: a free one"},
+    {"diagnostics", SETTING_TEXT, PLACE(diagnostics), "info", 0, 0, "",
+     "error, warn, info or debug"},
+};
+
+#define SETTINGS (sizeof(settings) / sizeof(settings[0]))
+
+static bool assign(struct config *config, const struct setting *setting, const char *text)
+{
+    void *place = (char *)config + setting->place;
+    switch (setting->kind) {
+    case SETTING_TEXT:
+        *(const char **)place = text;
+        return true;
+    case SETTING_BOOL:
+        *(bool *)place = strcmp(text, "true") == 0;
+        return *(bool *)place || strcmp(text, "false") == 0;
+    case SETTING_INT: {
+        int64_t number;
+        if (!numtext_read_int64(slice_cstr(text), &number) || number < setting->min ||
+            number > setting->max)
+            return false;
+        *(int64_t *)place = number;
+        return true;
+    }
+    }
+    UNREACHABLE();
+}
+
+void config_defaults(struct config *config)
+{
+    *config = (struct config){0};
+    for (size_t i = 0; i < SETTINGS; i++) {
+        if (settings[i].fallback)
+            ASSERT(assign(config, &settings[i], settings[i].fallback));
+    }
+}
+
+static const struct setting *find(const char *name)
+{
+    for (size_t i = 0; i < SETTINGS; i++) {
+        if (strcmp(settings[i].name, name) == 0)
+            return &settings[i];
+    }
+    return NULL;
+}
+
+/* A section is the part of names before the dot. */
+static bool is_section(const char *name)
+{
+    size_t len = strlen(name);
+    for (size_t i = 0; i < SETTINGS; i++) {
+        if (strncmp(settings[i].name, name, len) == 0 && settings[i].name[len] == '.')
+            return true;
+    }
+    return false;
+}
+
+static enum err unknown_key(const char *path, const struct yaml_node *node, const char *name,
+                            struct err_info *info)
+{
+    const char *names[SETTINGS];
+    for (size_t i = 0; i < SETTINGS; i++)
+        names[i] = settings[i].name;
+    const char *nearest = args_nearest(name, names, SETTINGS);
+    return err_info_set(info, ERR_INVALID_CONFIG, "%s:%u:%u: unknown setting '%s'%s%s%s", path,
+                        node->key->line, node->key->column, name, nearest ? "; did you mean '" : "",
+                        nearest ? nearest : "", nearest ? "'?" : "");
+}
+
+static enum err wrong_value(const char *path, const struct yaml_node *node,
+                            const struct setting *setting, struct err_info *info)
+{
+    if (setting->kind == SETTING_INT)
+        return err_info_set(info, ERR_INVALID_CONFIG,
+                            "%s:%u:%u: %s takes a number from %" PRId64 " to %" PRId64, path,
+                            node->line, node->column, setting->name, setting->min, setting->max);
+    return err_info_set(info, ERR_INVALID_CONFIG, "%s:%u:%u: %s takes %s", path, node->line,
+                        node->column, setting->name,
+                        setting->kind == SETTING_BOOL ? "true or false" : "a text");
+}
+
+static enum err load_map(struct config *config, const char *path, const struct yaml_node *map,
+                         const char *section, struct err_info *info)
+{
+    for (const struct yaml_node *node = map->first; node; node = node->next) {
+        char name[128];
+        snprintf(name, sizeof(name), "%s%s%s", section, section[0] ? "." : "", node->key->text);
+        const struct setting *setting = find(name);
+        enum err err = ERR_OK;
+        if (!section[0] && node->kind == YAML_MAP && is_section(name))
+            err = load_map(config, path, node, name, info);
+        else if (!setting)
+            err = unknown_key(path, node, name, info);
+        else if (node->kind != YAML_SCALAR || !assign(config, setting, node->text))
+            err = wrong_value(path, node, setting, info);
+        if (err != ERR_OK)
+            return err;
+    }
+    return ERR_OK;
+}
+
+enum err config_load(struct config *config, struct arena *arena, const char *path,
+                     struct err_info *info)
+{
+    struct yaml_node *root;
+    enum err err = yaml_load(arena, path, &root, info);
+    if (err != ERR_OK)
+        return err;
+    if (root->kind != YAML_MAP)
+        return err_info_set(info, ERR_INVALID_CONFIG,
+                            "%s:%u:%u: settings are written 'name: value'", path, root->line,
+                            root->column);
+    return load_map(config, path, root, "", info);
+}
+
+void config_print_settings(FILE *out)
+{
+    fputs("| setting | default | range | meaning |\n|---|---|---|---|\n", out);
+    for (size_t i = 0; i < SETTINGS; i++) {
+        const struct setting *setting = &settings[i];
+        fprintf(out, "| `%s` | %s | ", setting->name, setting->fallback ? setting->fallback : "–");
+        if (setting->kind == SETTING_INT)
+            fprintf(out, "%" PRId64 "–%" PRId64 " %s", setting->min, setting->max, setting->unit);
+        else
+            fputs(setting->kind == SETTING_BOOL ? "true, false" : "text", out);
+        fprintf(out, " | %s |\n", setting->text);
+    }
+}
