@@ -1,5 +1,8 @@
-/* XXH3 over a slice, inlined from the library's header since most keys are short. No state, any
- * thread. */
+/*
+ * XXH3 over a slice, inlined from the library's header since most keys are short. Seeded, so that
+ * peers who choose keys cannot choose collisions; never part of a stored or sent format.
+ * No state, any thread.
+ */
 #include "base/hash.h"
 
 #define XXH_INLINE_ALL
