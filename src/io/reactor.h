@@ -36,8 +36,12 @@ int64_t reactor_wall_ms(const struct reactor *reactor);
 struct timer {
     void (*fn)(struct timer *timer);
     uint64_t deadline_us;
-    uint64_t seq;  /* breaks ties: first armed fires first */
-    uint32_t slot; /* place in the heap + 1; 0: not armed */
+    uint64_t seq; /* breaks ties: first armed fires first */
+    /* Place in the reactor's pairing heap: nothing is allocated, so arming cannot fail. */
+    struct timer *child;
+    struct timer *next;
+    struct timer *prev; /* left sibling, or parent for the first child */
+    bool armed;
 };
 
 /* Must come before any other use. Embed the timer and find its owner with CONTAINER_OF. */
@@ -49,7 +53,7 @@ void timer_arm_at(struct reactor *reactor, struct timer *timer, uint64_t deadlin
 void timer_cancel(struct reactor *reactor, struct timer *timer);
 static inline bool timer_armed(const struct timer *timer)
 {
-    return timer->slot != 0;
+    return timer->armed;
 }
 
 /* ---- end of turn ---- */
