@@ -413,16 +413,19 @@ void shard_at_stop(struct shard *shard, enum shard_stop_phase phase, struct shar
                    void (*fn)(struct shard_stop *stop))
 {
     ASSERT(fn && phase < SHARD_STOP_PHASES);
-    *stop = (struct shard_stop){.fn = fn, .shard = shard};
+    *stop = (struct shard_stop){.fn = fn, .shard = shard, .phase = phase};
     list_push_back(&shard_state_of(shard)->stops[phase], &stop->node);
 }
 
 void shard_stop_done(struct shard_stop *stop)
 {
     struct shard_state *state = shard_state_of(stop->shard);
-    ASSERT(!stop->done && state->stops_left > 0);
+    ASSERT(!stop->done);
     stop->done = true;
-    if (--state->stops_left == 0 && state->phase_running)
+    if (stop->phase != state->shard.shards->phase || !state->phase_running)
+        return; /* its phase was given up */
+    ASSERT(state->stops_left > 0);
+    if (--state->stops_left == 0)
         shard_phase_end(state);
 }
 

@@ -110,6 +110,7 @@ struct shard_stop {
     struct list_node node;
     void (*fn)(struct shard_stop *stop);
     struct shard *shard;
+    enum shard_stop_phase phase;
     bool done;
 };
 void shard_at_stop(struct shard *shard, enum shard_stop_phase phase, struct shard_stop *stop,

@@ -181,7 +181,7 @@ static void host_threads_join(struct host *host, unsigned started)
 static enum err host_threads_start(struct host *host, struct err_info *info)
 {
     for (unsigned i = 0; i < host->count; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof(name), "shard-%u", i);
         enum err err = thread_start(&host->threads[i].thread, name, SHARD_STACK, host_thread_main,
                                     &host->threads[i], info);

@@ -55,7 +55,7 @@ struct stream {
     bool offer;      /* give pending input to on_data at the end of the turn */
     bool peer_ended; /* the peer's side is closed */
     bool eof_told;
-    bool in_event; /* inside on_readable: offers loop there */
+    bool in_stalled; /* on_data took nothing of what is there: wait for more, or for a resume */
 
     struct iobuf *in;
     size_t in_start;
@@ -72,7 +72,8 @@ struct stream {
     size_t out_bytes;
     struct iobuf *tail; /* block that copies go to; own reference */
     size_t tail_used;
-    bool tail_last; /* the last segment ends at tail_used */
+    bool out_blocked; /* the transport took no more: on_writable goes on */
+    bool tail_last;   /* the last segment ends at tail_used */
 
     struct hook hook;
     struct timer idle_timer;
@@ -112,10 +113,11 @@ static bool stream_may_read(const struct stream *stream)
     return stream->state == STREAM_OPEN && !stream->paused && !stream->choked;
 }
 
-static void stream_want(struct stream *stream, bool write)
+/* Tells the conn which readiness matters now. */
+static void stream_want(struct stream *stream)
 {
     if (stream->state != STREAM_DEAD)
-        conn_want(stream->conn, stream_may_read(stream), write);
+        conn_want(stream->conn, stream_may_read(stream), stream->out_blocked);
 }
 
 /* ---- input ---- */
@@ -183,17 +185,16 @@ static void stream_in_release(struct stream *stream)
 /* Offers input to the user until it is used up, incomplete, or no longer wanted. */
 static void stream_offer(struct stream *stream)
 {
-    while (stream->state == STREAM_OPEN && !stream->paused && !stream->choked) {
+    while (stream->state == STREAM_OPEN && !stream->paused && !stream->choked &&
+           !stream->in_stalled) {
         size_t have = stream_have(stream);
         if (have == 0 || have < stream->in_need)
             break;
         stream->ops->on_data(stream, stream->arg);
         size_t left = stream_have(stream);
         ASSERT(left <= have);
-        if (left == have && stream->in_need <= have && !stream->paused) {
-            stream->in_need = have + 1; /* nothing taken: wait for more */
-            break;
-        }
+        if (left == have && stream->in_need <= have)
+            stream->in_stalled = true;
     }
 }
 
@@ -233,6 +234,7 @@ static bool stream_fill(struct stream *stream, size_t *ret_len)
         return false;
     ASSERT(got <= room);
     stream->in_end += got;
+    stream->in_stalled = false;
     stream->active_us = reactor_now_us(stream->reactor);
     if (stream_have(stream) > stream->in_trust)
         stream->in_trust = stream_have(stream);
@@ -277,8 +279,7 @@ static void stream_readable(struct conn *conn, void *arg)
     }
     stream_offer_eof(stream);
     stream_in_release(stream);
-    if (!stream_may_read(stream))
-        stream_want(stream, stream->out_bytes > 0);
+    stream_want(stream);
 }
 
 struct slice stream_input(const struct stream *stream)
@@ -315,9 +316,7 @@ struct iobuf_range stream_pin(struct stream *stream, struct slice bytes)
 void stream_pause(struct stream *stream)
 {
     stream->paused = true;
-    stream_want(stream, false); /* the turn's flush asks for writing again when it must */
-    if (stream->out_bytes > 0)
-        reactor_at_turn_end(stream->reactor, &stream->hook);
+    stream_want(stream);
 }
 
 static void stream_offer_later(struct stream *stream)
@@ -494,7 +493,7 @@ static void stream_out_release(struct stream *stream)
 static void stream_flushed(struct stream *stream)
 {
     stream_out_release(stream);
-    stream_want(stream, false);
+    stream_want(stream);
     if (stream->state != STREAM_FLUSHING)
         return;
     if (stream->peer_ended) {
@@ -504,7 +503,7 @@ static void stream_flushed(struct stream *stream)
     /* Closing now with unread input would reset the connection and lose what was just sent. */
     stream->state = STREAM_LINGERING;
     conn_shutdown(stream->conn);
-    stream_want(stream, false);
+    stream_want(stream);
     timer_arm(stream->reactor, &stream->close_timer, STREAM_LINGER_US);
 }
 
@@ -518,7 +517,8 @@ static void stream_flush(struct stream *stream)
         size_t sent = 0;
         enum conn_io io = stream_transport_send(stream, parts, count, &sent);
         if (io == CONN_AGAIN) {
-            stream_want(stream, true);
+            stream->out_blocked = true;
+            stream_want(stream);
             return;
         }
         if (io != CONN_OK) {
@@ -549,6 +549,7 @@ static void stream_writable(struct conn *conn, void *arg)
     ASSERT(stream->conn == conn);
     if (stream->state == STREAM_DEAD)
         return;
+    stream->out_blocked = false;
     stream_flush(stream);
     stream_unchoke(stream);
 }
@@ -577,15 +578,14 @@ static void stream_turn_end(struct hook *hook)
     struct stream *stream = CONTAINER_OF(hook, struct stream, hook);
     if (stream->offer && stream->state == STREAM_OPEN) {
         stream->offer = false;
-        if (stream->in_need > stream_have(stream) && stream_have(stream) > 0 &&
-            stream->in_need == stream_have(stream) + 1)
-            stream->in_need = 0; /* the wait for "anything more" ends with a resume */
+        stream->in_stalled = false;
         stream_offer(stream);
         stream_offer_eof(stream);
         stream_in_release(stream);
-        stream_want(stream, false);
+        stream_want(stream);
     }
-    if (stream->state != STREAM_DEAD && stream->state != STREAM_LINGERING) {
+    bool sending = stream->state == STREAM_OPEN || stream->state == STREAM_FLUSHING;
+    if (sending && !stream->out_blocked) {
         stream_flush(stream);
         stream_unchoke(stream);
     }
@@ -681,6 +681,7 @@ struct stream *stream_connect(struct reactor *reactor, const char *host, uint16_
         free(stream);
         return NULL;
     }
+    stream->out_blocked = true; /* until it stands */
     stream_idle_arm(stream);
     return stream;
 }
@@ -692,7 +693,7 @@ void stream_close(struct stream *stream)
     stream->state = STREAM_FLUSHING;
     stream->reason = ERR_OK;
     timer_arm(stream->reactor, &stream->close_timer, STREAM_CLOSE_US);
-    stream_want(stream, false);
+    stream_want(stream);
     reactor_at_turn_end(stream->reactor, &stream->hook);
 }
 

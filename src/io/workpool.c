@@ -100,7 +100,7 @@ enum err workpool_create(unsigned threads, struct workpool **ret_pool, struct er
     list_init(&pool->lanes[WORK_SLOW]);
     pool->threads_wanted = threads;
     for (unsigned i = 0; i < threads; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof(name), "disk-%u", i);
         enum err err =
             thread_start(&pool->threads[i], name, WORKPOOL_STACK, workpool_main, pool, info);
