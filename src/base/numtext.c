@@ -1,19 +1,21 @@
 /*
- * Exact numbers <-> text over the C library's correctly rounded conversions.
+ * Numbers <-> text: the grammar, the layout and the integers. The conversions of doubles proper are
+ * in numtext_write.c (shortest digits) and numtext_read.c (correct rounding).
  *
- * Printing tries 1 to 17 significant digits until the text reads back to the same bits; reading
- * checks the grammar and hands a NUL-terminated copy to strtod. The process never leaves the C
- * locale. No state, any thread.
+ * Invariants: (1) reading accepts exactly the grammar in the header, to the last byte; (2) writing
+ * never passes the buffer sizes that the header names. No locale, no state, no allocation, any
+ * thread.
  */
 #include "base/numtext.h"
 
-#include <errno.h>
-#include <float.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "base/numtext_int.h"
 
-#include "base/assert.h"
+#define DOUBLE_INFINITY_BITS (UINT64_C(0x7ff) << DOUBLE_FRACTION_BITS)
+
+enum {
+    SIGNIFICAND_DIGITS = 19,          /* of any value below 10^19 */
+    EXPONENT_CAP = 1000 * 1000 * 1000 /* explicit exponents beyond are all the same */
+};
 
 static size_t write_digits(char *out, uint64_t value)
 {
@@ -43,7 +45,7 @@ static size_t layout_digits(char *out, const char *digits, int count, int point)
         }
         out[len++] = 'e';
         out[len++] = point - 1 < 0 ? '-' : '+';
-        return len + write_digits(out + len, (uint64_t)abs(point - 1));
+        return len + write_digits(out + len, (uint64_t)(point - 1 < 0 ? 1 - point : point - 1));
     }
     if (point <= 0) {
         out[len++] = '0';
@@ -71,31 +73,25 @@ static size_t write_special(char *out, const char *text)
 
 size_t numtext_write_double(char out[NUMTEXT_DOUBLE_MAX], double value)
 {
-    if (isnan(value))
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    size_t sign = bits >> 63;
+    uint64_t magnitude = bits & INT64_MAX;
+    if (magnitude > DOUBLE_INFINITY_BITS)
         return write_special(out, "NaN");
-    if (isinf(value))
-        return write_special(out, value < 0 ? "-Infinity" : "Infinity");
-    if (value == 0)
+    if (magnitude == DOUBLE_INFINITY_BITS)
+        return write_special(out, sign ? "-Infinity" : "Infinity");
+    if (magnitude == 0)
         return write_special(out, "0");
-    char text[40];
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, sizeof(text), "%.*e", digits - 1, fabs(value));
-        if (strtod(text, NULL) == fabs(value))
-            break;
-    }
-    char digits[20];
-    int count = 0;
-    const char *p = text;
-    for (; *p != 'e'; p++) {
-        if (*p != '.')
-            digits[count++] = *p;
-    }
-    int exponent = (int)strtol(p + 1, NULL, 10);
-    while (count > 1 && digits[count - 1] == '0')
-        count--;
-    size_t sign = value < 0;
     out[0] = '-';
-    size_t len = sign + layout_digits(out + sign, digits, count, exponent + 1);
+    double absolute = sign ? -value : value;
+    if (absolute < 0x1p53 && (double)(uint64_t)absolute == absolute)
+        return sign + write_digits(out + sign, (uint64_t)absolute);
+    char digits[NUMTEXT_INT64_MAX];
+    int exponent;
+    int count = (int)write_digits(digits, numtext_shortest(magnitude, &exponent));
+    ASSERT(count <= 17);
+    size_t len = sign + layout_digits(out + sign, digits, count, count + exponent);
     ASSERT(len <= NUMTEXT_DOUBLE_MAX);
     return len;
 }
@@ -118,52 +114,69 @@ static bool is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
-static size_t skip_digits(struct slice text, size_t at)
-{
-    while (at < text.len && is_digit(text.data[at]))
-        at++;
-    return at;
-}
-
 static size_t skip_sign(struct slice text, size_t at)
 {
     return at + (at < text.len && (text.data[at] == '-' || text.data[at] == '+'));
 }
 
-static bool is_double_text(struct slice text)
+/* Digits with at most one point; false: none. */
+static bool scan_digits(struct slice text, size_t *at, struct numtext_decimal *decimal)
 {
-    size_t begin = skip_sign(text, 0);
-    size_t at = skip_digits(text, begin);
-    size_t digits = at - begin;
-    if (at < text.len && text.data[at] == '.') {
-        size_t end = skip_digits(text, at + 1);
-        digits += end - at - 1;
-        at = end;
+    bool any = false;
+    bool behind_point = false;
+    size_t i = *at;
+    for (; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        if (c == '.' && !behind_point) {
+            behind_point = true;
+            continue;
+        }
+        if (!is_digit(c))
+            break;
+        any = true;
+        if (decimal->digits == SIGNIFICAND_DIGITS) {
+            decimal->cut |= c != '0';
+            decimal->exponent += !behind_point;
+            continue;
+        }
+        if (decimal->digits > 0 || c != '0') {
+            if (decimal->digits++ == 0)
+                decimal->first_digit = i;
+            decimal->significand = decimal->significand * 10 + (c - '0');
+        }
+        decimal->exponent -= behind_point;
     }
-    if (digits == 0)
-        return false;
-    if (at < text.len && (text.data[at] | 32) == 'e') {
-        begin = skip_sign(text, at + 1);
-        at = skip_digits(text, begin);
-        if (at == begin)
-            return false;
+    *at = i;
+    return any;
+}
+
+/* [eE][-+]digits if it is there; false: an e without digits. */
+static bool scan_exponent(struct slice text, size_t *at, struct numtext_decimal *decimal)
+{
+    if (*at == text.len || (text.data[*at] | 32) != 'e')
+        return true;
+    size_t i = *at + 1;
+    bool negative = i < text.len && text.data[i] == '-';
+    i = skip_sign(text, i);
+    size_t begin = i;
+    int64_t value = 0;
+    for (; i < text.len && is_digit(text.data[i]); i++) {
+        if (value < EXPONENT_CAP)
+            value = value * 10 + (text.data[i] - '0');
     }
-    return at == text.len;
+    *at = i;
+    decimal->exponent += negative ? -value : value;
+    return i > begin;
 }
 
 bool numtext_read_double(struct slice text, double *ret_value)
 {
-    if (!is_double_text(text))
+    struct numtext_decimal decimal = {.negative = text.len > 0 && text.data[0] == '-'};
+    size_t at = skip_sign(text, 0);
+    if (!scan_digits(text, &at, &decimal) || !scan_exponent(text, &at, &decimal) || at != text.len)
         return false;
-    char local[64];
-    char *copy = text.len < sizeof(local) ? local : malloc(text.len + 1);
-    if (!copy)
-        return false;
-    memcpy(copy, text.data, text.len);
-    copy[text.len] = '\0';
-    *ret_value = strtod(copy, NULL);
-    if (copy != local)
-        free(copy);
+    uint64_t bits = numtext_decimal_round(text, &decimal) | (uint64_t)decimal.negative << 63;
+    memcpy(ret_value, &bits, sizeof(bits));
     return true;
 }
 

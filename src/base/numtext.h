@@ -19,15 +19,15 @@ enum {
 
 /*
  * Shortest round-trip digits, JavaScript's layout: plain decimals for 1e-7 <= |v| < 1e21, else
- * d.ddde±x; integers without ".0". NaN and infinities print as NaN, Infinity, -Infinity. Returns
- * the length.
+ * d.ddde±x; integers without ".0". Zero of either sign prints as 0. NaN and infinities print as
+ * NaN, Infinity, -Infinity. Returns the length.
  */
 size_t numtext_write_double(char out[NUMTEXT_DOUBLE_MAX], double value);
 size_t numtext_write_int64(char out[NUMTEXT_INT64_MAX], int64_t value);
 size_t numtext_write_uint64(char out[NUMTEXT_INT64_MAX], uint64_t value);
 
-/* Whole text must be a number: [-+]digits[.digits][e[-+]digits], "." needs a digit on one side.
- * false: not so. */
+/* Whole text must be a number: [-+]digits[.digits][e[-+]digits], "." needs a digit on one side. Too
+ * large reads as infinity. false: not so. */
 bool numtext_read_double(struct slice text, double *ret_value);
 /* [-+]digits, false also on overflow. */
 bool numtext_read_int64(struct slice text, int64_t *ret_value);

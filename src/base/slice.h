@@ -22,7 +22,7 @@ struct slice {
 
 static inline struct slice slice_make(const void *data, size_t len)
 {
-    return (struct slice){data, len};
+    return (struct slice){(const uint8_t *)data, len};
 }
 
 static inline struct slice slice_cstr(const char *text)
