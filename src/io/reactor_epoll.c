@@ -294,7 +294,7 @@ static enum err epoll_bind(const char *host, uint16_t port, int *ret_fd, struct 
 static enum err epoll_listen(struct reactor *reactor, const char *host, uint16_t port,
                              struct listener **ret_listener, struct err_info *info)
 {
-    int fd;
+    int fd = -1;
     enum err err = epoll_bind(host, port, &fd, info);
     if (err != ERR_OK)
         return err;

@@ -1,0 +1,92 @@
+"""The command line against a running server."""
+import json
+
+import pytest
+
+
+def jsonl(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_topics(server, weir, unique):
+    name = unique("topic")
+    admin = ["--admin", server.admin]
+    assert weir("topic", "create", name, "-p", 3, "-c", "retention.ms=3600000", *admin)[0] == 0
+    status, out, _ = weir("topic", "describe", name, "-o", "json", *admin)
+    assert status == 0
+    topic = json.loads(out)
+    assert topic["partitions"] == 3
+    assert topic["configs"] == {"retention.ms": "3600000"}
+    assert [state["high_watermark"] for state in topic["partition_states"]] == [0, 0, 0]
+    status, out, _ = weir("topic", "list", "-o", "jsonl", *admin)
+    assert name in [row["name"] for row in jsonl(out)]
+    status, _, err = weir("topic", "create", name, *admin)
+    assert status == 1 and "exists" in err
+    assert weir("topic", "delete", name, *admin)[0] == 0
+    status, _, err = weir("topic", "describe", name, *admin)
+    assert status == 1 and err
+    status, out, _ = weir("topic", "list", *admin)
+    assert out.splitlines()[0].split() == ["name", "partitions", "id"]
+
+
+def test_produce_and_consume(server, weir, unique):
+    topic = unique("records")
+    kafka = ["-b", server.kafka]
+    assert weir("produce", topic, "-K", ":", *kafka, stdin=b"k1:v1\nk2:v2\nplain\n") == (0, "", "")
+    status, out, _ = weir("consume", topic, "-e", "-f", r"%t %o %k=%s %K %S\n", *kafka)
+    assert status == 0
+    assert out.splitlines() == [f"{topic} 0 k1=v1 2 2", f"{topic} 1 k2=v2 2 2", f"{topic} 2 =plain -1 5"]
+    status, out, _ = weir("consume", topic, "-J", "-c", 1, "-o", -1, *kafka)
+    row = json.loads(out)
+    assert (row["offset"], row["key"], row["payload"]) == (2, None, "plain")
+    status, out, _ = weir("consume", topic, "-e", "-o", 1, "-c", 1, *kafka)
+    assert out == "v2\n"
+
+
+def test_blobs(server, weir, unique, tmp_path):
+    container = unique("box")
+    from azure.storage.blob import BlobServiceClient
+    BlobServiceClient.from_connection_string(server.blob_connection).create_container(container)
+    blob = ["--blob", server.blob]
+    source = tmp_path / "source.bin"
+    source.write_bytes(bytes(range(256)) * 5000)
+    assert weir("blob", "put", source, f"{container}/a folder/source.bin", *blob)[0] == 0
+    status, out, _ = weir("blob", "ls", container, "-o", "json", *blob)
+    assert [(row["name"], row["size"]) for row in json.loads(out)] == [("a folder/source.bin", 1280000)]
+    assert weir("blob", "get", f"{container}/a folder/source.bin", tmp_path / "copy.bin", *blob)[0] == 0
+    assert (tmp_path / "copy.bin").read_bytes() == source.read_bytes()
+    status, _, err = weir("blob", "get", f"{container}/none", *blob)
+    assert status == 1 and "does not exist" in err
+    status, out, _ = weir("blob", "ls", "-o", "json", *blob)
+    assert container in [row["name"] for row in json.loads(out)]
+    status, _, err = weir("blob", "ls", container, "--key", "d3Jvbmcga2V5IQ==", *blob)
+    assert status == 1 and err
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["topc"], "did you mean 'topic'?"),
+    (["topic", "create"], "an operand is missing"),
+    (["topic", "list", "-o", "yaml"], "table|json|jsonl"),
+    (["consume", "t", "-f", "%q"], "does not know '%q'"),
+    (["consume", "t", "-o", "nowhere"], "--offset takes"),
+    (["serve"], "--data"),
+    (["serve", "--data", "x", "--kafka-port", "70000"], "65535"),
+])
+def test_wrong_usage(weir, arguments, words):
+    status, out, err = weir(*arguments)
+    assert (status, out) == (2, "")
+    assert words in err
+
+
+def test_nobody_listens(weir):
+    status, _, err = weir("topic", "list", "--admin", "127.0.0.1:1")
+    assert status == 1 and "127.0.0.1:1" in err
+
+
+def test_generate_is_seeded(weir):
+    first = weir("generate", "telemetry", "-n", 1000, "-s", 7)
+    assert first == weir("generate", "telemetry", "-n", 1000, "-s", 7)
+    assert first != weir("generate", "telemetry", "-n", 1000, "-s", 8)
+    events = jsonl(first[1])
+    assert [event["seq"] for event in events] == list(range(1000))
+    assert set(events[0]) == {"deviceId", "type", "value", "createdAt", "seq", "eventId", "site", "ok"}

@@ -1,0 +1,70 @@
+"""Starting, stopping and being in the way of another server."""
+import signal
+import subprocess
+import time
+import urllib.request
+
+import conftest
+
+
+def serve(*arguments, timeout=30):
+    done = subprocess.run([conftest.WEIR, "serve", *map(str, arguments)], capture_output=True, text=True, timeout=timeout)
+    return done.returncode, done.stdout, done.stderr
+
+
+FREE = ["--kafka-port", 0, "--amqp-port", 0, "--blob-port", 0, "--admin-port", 0]
+
+
+def test_graceful_stop(start_server):
+    server = start_server()
+    assert server.stop() == 0
+
+
+def test_health(server):
+    for path in ("/health", "/livez", "/readyz"):
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://{server.admin}{path}", timeout=5) as answer:
+                    assert answer.status == 200
+                    break
+            except urllib.error.HTTPError as error:
+                assert error.code == 503 and time.monotonic() < deadline
+    with urllib.request.urlopen(f"http://{server.admin}/metrics", timeout=5) as answer:
+        assert "text/plain" in answer.headers["Content-Type"]
+        assert b"# TYPE weir_" in answer.read()
+
+
+def test_data_folder_in_use(start_server):
+    server = start_server()
+    status, out, err = serve("--data", server.data, *FREE)
+    assert (status, out) == (1, "")
+    assert "another" in err or "in use" in err
+    assert server.process.poll() is None
+
+
+def test_port_taken(start_server, tmp_path):
+    server = start_server()
+    port = server.kafka.rsplit(":", 1)[1]
+    status, out, err = serve("--data", tmp_path / "other", "--kafka-port", port, *FREE[2:])
+    assert (status, out) == (1, "")
+    assert port in err
+
+
+def test_wrong_settings(tmp_path):
+    file = tmp_path / "weir.yaml"
+    file.write_text("kafka:\n  prot: 1\n")
+    status, out, err = serve("--data", tmp_path / "data", "--config", file)
+    assert (status, out) == (2, "")
+    assert f"{file}:2:3: unknown setting 'kafka.prot'; did you mean 'kafka.port'?" in err
+
+
+def test_restart_keeps_topics(start_server, weir):
+    server = start_server()
+    assert weir("topic", "create", "kept", "-p", 2, "--admin", server.admin)[0] == 0
+    assert weir("produce", "kept", "-b", server.kafka, "-p", 1, stdin=b"one\ntwo\n")[0] == 0
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait()
+    server.start()
+    status, out, _ = weir("consume", "kept", "-e", "-p", 1, "-b", server.kafka)
+    assert (status, out) == (0, "one\ntwo\n")
