@@ -24,10 +24,13 @@
 #include "io/shard.h"
 #include "meta/catalogue.h"
 #include "meta/topics.h"
+#include "seglog/seglog.h"
 
 struct broker;
 struct broker_shard;
 struct broker_fetch_sub;
+struct broker_install;
+struct partition;
 
 /* ---- start and stop ---- */
 
@@ -104,8 +107,10 @@ struct broker_topic_op {
     struct shard *from;
     struct list_node node;
     struct catalogue_op catalogue;
-    struct topic_set *set;
-    uint32_t waiting;
+    struct topic *made; /* the new form of the topic */
+    struct topic *old;  /* what it replaces */
+    struct broker_install *installs;
+    uint32_t installs_open;
 };
 
 void broker_topic_submit(struct broker_shard *bs, struct broker_topic_op *op);
@@ -113,12 +118,12 @@ void broker_topic_submit(struct broker_shard *bs, struct broker_topic_op *op);
 /* ---- append ---- */
 
 enum broker_append_flags {
-    BROKER_APPEND_INTERNAL =
-        1, /* from the broker itself: internal topics and control batches allowed */
-    BROKER_APPEND_MANY =
-        2, /* several batches may follow one another (old clients); else exactly one */
-    BROKER_APPEND_STRICT = 4 /* decompress and check every record, whatever the topic needs */
+    BROKER_APPEND_INTERNAL = 1, /* from the broker itself: internal topics, control batches */
+    BROKER_APPEND_STRICT = 2,   /* decompress and check every record, whatever the topic needs */
+    BROKER_APPEND_NO_ZSTD = 4   /* Produce < 7: a zstd batch is refused */
 };
+
+enum { BROKER_FAULTS_MAX = 4 };
 
 struct broker_append {
     struct uuid topic_id;
@@ -126,29 +131,30 @@ struct broker_append {
     int8_t acks;    /* -1, 0, 1 */
     uint32_t flags; /* BROKER_APPEND_* */
     /*
-     * Whole v2 batches as the producer sent them, pinned. The owner patches base offset, leader
-     * epoch (and, with LogAppendTime, timestamp and CRC) in place, so the range must be writable
-     * and not shared with another reader. The reference passes to the broker.
+     * Exactly one whole v2 batch as the producer sent it, pinned; bytes behind it are cut. It is
+     * patched in place (base offset, leader epoch, log-append time), so it must be writable memory
+     * that nobody reads meanwhile. The reference passes to the broker at the call.
      */
-    struct iobuf_range batches;
+    struct iobuf_range batch;
     void (*done)(struct broker_append *op);
     /* answers */
     enum err err;
     struct err_info info;
-    int64_t base_offset; /* of the first batch; of the original one for a duplicate (err is ERR_OK
-                            then) */
+    int64_t base_offset; /* of the original batch for a duplicate (err is ERR_OK then) */
     int64_t last_offset;
     int64_t log_append_time_ms; /* -1 unless the topic stamps LogAppendTime */
-    int64_t log_start_offset;
+    int64_t log_start_offset;   /* -1: not known */
     bool duplicate;
-    int32_t bad_record; /* index in the batch of the record that failed, -1: none in particular */
+    uint32_t fault_count; /* records that made the batch invalid, the first ones */
+    struct batch_fault faults[BROKER_FAULTS_MAX];
     /* private */
     struct shard_msg msg;
     struct broker *broker;
     struct shard *from;
-    struct list_node node;
-    void *partition_ref;
-    _Alignas(16) unsigned char log_op[256]; /* the log's own operation */
+    struct partition *partition;
+    uint32_t bytes;
+    uint32_t records;
+    struct seglog_append log;
 };
 
 void broker_append(struct broker_shard *bs, struct broker_append *op);
@@ -172,7 +178,8 @@ struct broker_fetch_part {
     uint32_t range_count;
     uint32_t bytes; /* of all ranges */
     /* private */
-    uint32_t owner;
+    uint32_t next; /* part of the same owner + 1; 0: last */
+    uint32_t range_cap;
     uint64_t available;
 };
 
@@ -196,12 +203,12 @@ struct broker_fetch {
     struct broker_shard *bs;
     struct broker_fetch_sub *subs;
     uint32_t sub_count;
-    uint32_t subs_out;
+    uint32_t subs_open;
+    bool starting;
     bool finishing;
-    bool finished;
     struct timer timer;
     struct hook hook;
-    uint64_t serial;
+    struct list_node node; /* among the waiting ones of the shard */
 };
 
 void broker_fetch(struct broker_shard *bs, struct broker_fetch *op);
@@ -245,8 +252,8 @@ struct broker_offset_op {
     struct shard_msg msg;
     struct broker *broker;
     struct shard *from;
-    void *partition_ref;
-    _Alignas(16) unsigned char log_op[256];
+    struct partition *partition;
+    struct seglog_find log;
 };
 
 void broker_offset(struct broker_shard *bs, struct broker_offset_op *op);
