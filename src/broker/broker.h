@@ -151,7 +151,7 @@ struct broker_append {
     struct shard_msg msg;
     struct broker *broker;
     struct shard *from;
-    struct partition *partition;
+    struct partition *owner;
     uint32_t bytes;
     uint32_t records;
     struct seglog_append log;
@@ -252,7 +252,7 @@ struct broker_offset_op {
     struct shard_msg msg;
     struct broker *broker;
     struct shard *from;
-    struct partition *partition;
+    struct partition *owner;
     struct seglog_find log;
 };
 
