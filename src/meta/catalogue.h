@@ -48,6 +48,9 @@ struct catalogue_op {
 /* Inserts, or replaces by name, the topic with its overrides. */
 void catalogue_topic_put(struct catalogue *catalogue, struct shard *shard, struct catalogue_op *op,
                          const struct topic *topic);
+/* The same at boot. Shard: init. */
+MUST_CHECK enum err catalogue_topic_put_now(struct catalogue *catalogue, const struct topic *topic,
+                                            struct err_info *info);
 void catalogue_topic_delete(struct catalogue *catalogue, struct shard *shard,
                             struct catalogue_op *op, const struct topic *topic);
 /* Takes block_size producer ids nobody else will ever get; op->ret_block_first is the first. */

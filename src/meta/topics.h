@@ -47,6 +47,9 @@ void topic_unref(const struct topic *topic);
 MUST_CHECK enum err topic_name_check(struct slice name, struct err_info *info);
 
 struct topic_set *topic_set_make(void);
+/* A set of many topics, whose references pass to it. Names and ids must be unique. NULL: out of
+ * memory, the references stay with the caller. */
+struct topic_set *topic_set_from(struct topic **topics, uint32_t count);
 struct topic_set *topic_set_ref(struct topic_set *set);
 void topic_set_unref(struct topic_set *set);
 /* A copy with topic put (replacing one of the same name) or with the name removed. NULL: out of
