@@ -1,0 +1,193 @@
+/*
+ * Appends: checked on the calling shard, stored by the owner.
+ *
+ * Picture:
+ *
+ *     caller: topic, batch checks (CRC, header, records where needed) -> owner: log -> commit -> caller
+ *
+ * Invariants:
+ *  (1) A batch reaches the log only after batch_validate accepted it.
+ *  (2) The reference on the batch is the broker's from the call on: it passes to the log, or is
+ *      dropped with the refusal.
+ *  (3) acks -1 is answered after the durable commit, unless the broker runs relaxed.
+ *
+ * Ownership: the operation is the caller's, lent to the owner while it is there. Checking on the
+ * caller's shard spreads the cost and keeps bad batches off the owner.
+ *
+ * Failures: an unknown outcome never happens here; a failed commit answers ERR_STORAGE or
+ * ERR_DISK_FULL, and the batch is then not visible.
+ */
+#include "broker/broker_int.h"
+
+static void append_answer_arrive(struct shard *to, struct shard_msg *msg)
+{
+    struct broker_append *op = CONTAINER_OF(msg, struct broker_append, msg);
+    struct broker_shard *bs = broker_part(op->broker, to);
+    ASSERT(op->from == to);
+    if (op->err) {
+        counter_add(&bs->counters.append_errors, 1);
+        if (!op->info.text[0])
+            err_info_set(&op->info, op->err, "%s", err_row(op->err)->text);
+    }
+    op->done(op);
+}
+
+/* Never within the call that asked: the answer goes through the mailbox also on one shard. */
+static void append_answer(struct broker_append *op, struct shard *at)
+{
+    iobuf_unref(op->batch.buf); /* (2): NULL when the log took it */
+    op->batch.buf = NULL;
+    op->msg.fn = append_answer_arrive;
+    shard_send(at, op->from, &op->msg);
+}
+
+/* ---- owner ---- */
+
+static void append_logged(struct seglog_append *log)
+{
+    struct broker_append *op = CONTAINER_OF(log, struct broker_append, log);
+    struct broker_shard *owner = log->ctx;
+    op->err = log->err;
+    if (!op->err) {
+        ASSERT(log->base_offset.value >= 0);
+        op->base_offset = log->base_offset.value;
+        op->last_offset = log->last_offset.value;
+        op->log_append_time_ms = log->append_time_ms;
+        op->duplicate = log->duplicate;
+        struct partition *p = partition_find(owner, op->topic_id, op->partition);
+        if (p && p->log)
+            op->log_start_offset = seglog_bounds(p->log).start.value;
+        counter_add(&owner->counters.appends, 1);
+        counter_add(&owner->counters.append_bytes, op->bytes);
+        counter_add(&owner->counters.append_records, op->records);
+    }
+    if (op->from == owner->shard)
+        append_answer_arrive(owner->shard, &op->msg); /* a later turn than the call's already */
+    else
+        append_answer(op, owner->shard);
+}
+
+static void append_run(struct broker_shard *owner, struct broker_append *op)
+{
+    struct partition *p = partition_find(owner, op->topic_id, op->partition);
+    enum err err = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    if (owner->stopping)
+        err = ERR_CLOSING;
+    else if (p)
+        err = partition_check(p, -1);
+    if (err) {
+        op->err = err;
+        append_answer(op, owner->shard);
+        return;
+    }
+    bool durable = op->acks == -1 && !owner->broker->config.relaxed;
+    op->log = (struct seglog_append){
+        .batch = op->batch,
+        .ack = durable ? SEGLOG_ACK_DURABLE : SEGLOG_ACK_WRITTEN,
+        .on_done = append_logged,
+        .ctx = owner,
+    };
+    op->err = seglog_append(p->log, &op->log, &op->info);
+    if (op->err) {
+        append_answer(op, owner->shard);
+        return;
+    }
+    op->batch.buf = NULL; /* (2) */
+}
+
+static void append_arrive(struct shard *to, struct shard_msg *msg)
+{
+    struct broker_append *op = CONTAINER_OF(msg, struct broker_append, msg);
+    append_run(broker_part(op->broker, to), op);
+}
+
+/* ---- caller ---- */
+
+static void append_policy(const struct broker_append *op, const struct topic *topic, int64_t now_ms,
+                          struct batch_policy *ret)
+{
+    const struct topic_values *values = &topic->values;
+    bool internal = (op->flags & BROKER_APPEND_INTERNAL) != 0;
+    *ret = (struct batch_policy){
+        .origin = internal ? BATCH_FROM_SERVER : BATCH_FROM_CLIENT,
+        .batch_bytes_max = internal ? BATCH_SIZE_MAX : (uint32_t)values->max_message_bytes,
+        .segment_bytes_max = (uint32_t)values->segment_bytes,
+        .zstd_allowed = !(op->flags & BROKER_APPEND_NO_ZSTD),
+        .records_checked = (op->flags & BROKER_APPEND_STRICT) != 0,
+        .keys_required = (values->cleanup & CLEANUP_COMPACT) != 0 && !internal,
+        .append_time = values->timestamp_type == TIMESTAMP_LOG_APPEND_TIME,
+        .now_ms = now_ms,
+        .timestamp_before_max_ms = values->timestamp_before_max_ms,
+        .timestamp_after_max_ms = internal ? INT64_MAX : values->timestamp_after_max_ms,
+    };
+    ASSERT(ret->segment_bytes_max > 0);
+}
+
+static enum err append_check_batch(struct broker_shard *bs, struct broker_append *op,
+                                   const struct topic *topic)
+{
+    struct batch_policy policy;
+    struct batch_verdict verdict = {0};
+    uint32_t size = batch_size_peek(op->batch.bytes);
+    append_policy(op, topic, reactor_wall_ms(bs->shard->reactor), &policy);
+    if (size == 0 || size > op->batch.bytes.len)
+        return err_info_set(&op->info, ERR_CORRUPT_MESSAGE, "the batch is cut short");
+    op->batch.bytes.len = size; /* trailing bytes are dropped */
+    enum err err = batch_validate(op->batch.bytes, &policy, &bs->scratch, &verdict, &op->info);
+    if (bs->scratch.cap > (1u << 20)) { /* one large batch must not keep its memory */
+        size_t limit = bs->scratch.limit;
+        bytebuf_deinit(&bs->scratch);
+        bytebuf_init(&bs->scratch, limit);
+    }
+    op->bytes = size;
+    if (err) {
+        op->fault_count =
+            verdict.fault_count < BROKER_FAULTS_MAX ? verdict.fault_count : BROKER_FAULTS_MAX;
+        memcpy(op->faults, verdict.faults, sizeof(op->faults[0]) * op->fault_count);
+        return err;
+    }
+    ASSERT(verdict.header.record_count > 0);
+    op->records = (uint32_t)verdict.header.record_count;
+    if (verdict.walked && verdict.max_timestamp_ms != verdict.header.max_timestamp_ms)
+        batch_patch_max_timestamp((uint8_t *)op->batch.bytes.data, size, verdict.max_timestamp_ms);
+    return ERR_OK;
+}
+
+static enum err append_check(struct broker_shard *bs, struct broker_append *op)
+{
+    if (bs->stopping && !(op->flags & BROKER_APPEND_INTERNAL))
+        return ERR_CLOSING;
+    if (op->acks < -1 || op->acks > 1)
+        return ERR_INVALID_REQUIRED_ACKS;
+    const struct topic *topic = broker_topic_find_id(bs, op->topic_id);
+    if (!topic || op->partition < 0 || op->partition >= topic->partition_count)
+        return ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    if (topic->internal && !(op->flags & BROKER_APPEND_INTERNAL))
+        return err_info_set(&op->info, ERR_INVALID_TOPIC, "%.*s is written by the broker alone",
+                            SLICE_FMT(topic->name));
+    return append_check_batch(bs, op, topic);
+}
+
+void broker_append(struct broker_shard *bs, struct broker_append *op)
+{
+    ASSERT(op->done && op->batch.buf);
+    op->broker = bs->broker;
+    op->from = bs->shard;
+    op->info = (struct err_info){0};
+    op->base_offset = op->last_offset = op->log_start_offset = op->log_append_time_ms = -1;
+    op->duplicate = false;
+    op->fault_count = 0;
+    op->records = op->bytes = 0;
+    op->err = append_check(bs, op);
+    if (op->err) {
+        append_answer(op, bs->shard);
+        return;
+    }
+    struct shard *owner = broker_owner(bs->broker, op->topic_id, op->partition);
+    if (owner == bs->shard) {
+        append_run(bs, op);
+        return;
+    }
+    op->msg.fn = append_arrive;
+    shard_send(bs->shard, owner, &op->msg);
+}
