@@ -3,7 +3,8 @@
  *
  * Picture:
  *
- *     caller: topic, batch checks (CRC, header, records where needed) -> owner: log -> commit -> caller
+ *     caller: topic, batch checks (CRC, header, records where needed) -> owner: log -> commit ->
+ * caller
  *
  * Invariants:
  *  (1) A batch reaches the log only after batch_validate accepted it.

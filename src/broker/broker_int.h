@@ -19,12 +19,7 @@ enum {
  * OPENING -> SERVING -> CLOSING -> gone
  *         -> OFFLINE -> CLOSING -> gone        (the log could not be opened)
  */
-enum partition_state {
-    PARTITION_OPENING,
-    PARTITION_SERVING,
-    PARTITION_OFFLINE,
-    PARTITION_CLOSING
-};
+enum partition_state { PARTITION_OPENING, PARTITION_SERVING, PARTITION_OFFLINE, PARTITION_CLOSING };
 
 struct partition {
     struct broker_shard *bs;
@@ -34,9 +29,11 @@ struct partition {
     enum partition_state state;
     enum err offline; /* why, when OFFLINE */
     bool internal;
+    bool starting;         /* the start of the process waits for it */
     bool delete_when_open; /* the topic went while the log was opening */
+    bool close_when_open;  /* the stop came while it was */
     struct seglog *log;
-    struct list_node watches; /* of waiting fetches */
+    struct list_node watches;       /* of waiting fetches */
     struct broker_install *install; /* the change that waits for this partition */
     struct seglog_open open;
     struct seglog_op op;
@@ -75,9 +72,11 @@ struct broker_shard {
     struct shard *shard;
     struct topic_set *topics;
     struct commit *commit;
-    struct map *partitions; /* key: topic id and index */
-    struct list_node all;   /* of partitions */
-    uint32_t opening;       /* of the start */
+    struct map *partitions;   /* key: topic id and index */
+    struct list_node all;     /* of partitions */
+    uint32_t opening;         /* of the start */
+    uint32_t to_close;        /* of the stop */
+    struct list_node woken;   /* subs to read when a wake-up has walked its list */
     struct list_node fetches; /* those that wait, of this shard's callers */
     struct bytebuf scratch;   /* decompression while checking */
     bool stopping;            /* no new requests */

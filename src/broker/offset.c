@@ -122,6 +122,10 @@ void broker_offset(struct broker_shard *bs, struct broker_offset_op *op)
         return;
     }
     struct shard *owner = broker_owner(bs->broker, op->topic_id, op->partition);
+    if (owner == bs->shard) {
+        offset_run(bs, op);
+        return;
+    }
     op->msg.fn = offset_arrive;
     shard_send(bs->shard, owner, &op->msg);
 }

@@ -112,13 +112,18 @@ static void partition_opened(struct seglog_open *open)
             diag(DIAG_WARN, "broker", "partition=%s torn_bytes=%llu cut", p->name,
                  (unsigned long long)open->truncated_bytes);
     }
+    if (p->starting)
+        broker_opened_one(bs);
+    p->starting = false;
     if (p->delete_when_open) {
         partition_remove(p); /* reports when gone */
-    } else if (p->install) {
-        partition_report(p, open->err);
-    } else {
-        broker_opened_one(bs);
+        return;
     }
+    partition_report(p, open->err);
+    if (p->close_when_open)
+        partition_close(p);
+    else
+        fetch_wake(p);
 }
 
 struct partition *partition_start(struct broker_shard *bs, const struct topic *topic, int32_t index)
@@ -252,6 +257,9 @@ enum err partition_check(const struct partition *p, int32_t epoch)
     if (p->state == PARTITION_CLOSING)
         return p->bs->closing ? ERR_CLOSING : ERR_UNKNOWN_TOPIC_OR_PARTITION;
     ASSERT(p->log != NULL); /* (2) */
+    enum err state = seglog_state(p->log);
+    if (state)
+        return state;
     int32_t current = seglog_bounds(p->log).epoch.value;
     if (epoch >= 0 && epoch < current)
         return ERR_FENCED_LEADER_EPOCH;

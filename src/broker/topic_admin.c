@@ -319,9 +319,10 @@ static enum err topic_op_plan(struct broker_topic_op *op)
     }
     if (op->action == BROKER_TOPIC_PARTITIONS &&
         (op->partition_count <= old->partition_count || op->partition_count > TOPIC_PARTITIONS_MAX))
-        return err_info_set(&op->info, ERR_INVALID_PARTITIONS,
-                            "topic %.*s has %d partitions; the new number must be larger, at most %d",
-                            SLICE_FMT(old->name), old->partition_count, TOPIC_PARTITIONS_MAX);
+        return err_info_set(
+            &op->info, ERR_INVALID_PARTITIONS,
+            "topic %.*s has %d partitions; the new number must be larger, at most %d",
+            SLICE_FMT(old->name), old->partition_count, TOPIC_PARTITIONS_MAX);
     if (op->action == BROKER_TOPIC_CONFIG)
         err = topic_op_check_overrides(op);
     return err || op->check_only ? err : topic_op_make(op, old);
