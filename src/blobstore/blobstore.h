@@ -109,6 +109,11 @@ void blobstore_upload_write(struct blobstore_upload *upload, struct iobuf_range 
                             blobstore_upload_fn done, void *arg);
 /* Makes the content durable. After it the upload may be given to an operation or discarded. */
 void blobstore_upload_finish(struct blobstore_upload *upload, blobstore_upload_fn done, void *arg);
+/*
+ * For small content all at once: hashes and keeps it, and finishes the upload, without a worker.
+ * false, and nothing done: larger than BLOBSTORE_INLINE_MAX. The upload must be new.
+ */
+MUST_CHECK bool blobstore_upload_small(struct blobstore_upload *upload, struct slice bytes);
 /* First failure, sticky. */
 enum err blobstore_upload_error(const struct blobstore_upload *upload);
 uint64_t blobstore_upload_length(const struct blobstore_upload *upload);

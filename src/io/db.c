@@ -190,6 +190,15 @@ enum err db_open(const struct db_config *config, struct db **ret_db, struct err_
     return ERR_OK;
 }
 
+/* Statements that tasks keep with the connection (found again by sqlite3_next_stmt) go with it. */
+static void db_disconnect(sqlite3 *sqlite)
+{
+    sqlite3_stmt *stmt;
+    while (sqlite && (stmt = sqlite3_next_stmt(sqlite, NULL)))
+        sqlite3_finalize(stmt);
+    sqlite3_close_v2(sqlite);
+}
+
 void db_close(struct db *db)
 {
     if (!db)
@@ -199,10 +208,10 @@ void db_close(struct db *db)
         if (!db->readers[i])
             continue;
         ASSERT(!db->readers[i]->busy && db->readers[i]->queue.count == 0);
-        sqlite3_close_v2(db->readers[i]->sqlite);
+        db_disconnect(db->readers[i]->sqlite);
         free(db->readers[i]);
     }
-    sqlite3_close_v2(db->writer.sqlite);
+    db_disconnect(db->writer.sqlite);
     free(db->path);
     free(db);
 }

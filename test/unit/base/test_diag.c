@@ -6,7 +6,6 @@
 
 #include <cmocka.h>
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,35 +72,8 @@ static void test_ring(void **state)
     assert_true(strstr(caught, "n=744.") < strstr(caught, "n=999."));
 }
 
-static void *record_events(void *arg)
-{
-    for (int i = 0; i < 2000; i++)
-        diag(DIAG_DEBUG, "test", "thread=%d.", *(int *)arg);
-    return NULL;
-}
-
-/* Several threads share the ring: every line in it is whole. */
-static void test_threads(void **state)
-{
-    pthread_t threads[4];
-    int numbers[4] = {0, 1, 2, 3};
-    for (int i = 0; i < 4; i++)
-        pthread_create(&threads[i], NULL, record_events, &numbers[i]);
-    for (int i = 0; i < 4; i++)
-        pthread_join(threads[i], NULL);
-    catch_stderr(diag_ring_dump);
-    char *line = strchr(caught, '\n') + 1; /* behind the title */
-    int lines = 0;
-    for (char *end; (end = strchr(line, '\n')) != NULL; line = end + 1, lines++) {
-        assert_memory_equal(line, "ts=20", 5);
-        assert_int_equal(end[-1], '.');
-    }
-    assert_in_range(lines, 200, 256);
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_ring),
-                                       cmocka_unit_test(test_threads)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_ring)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
