@@ -149,7 +149,7 @@ static enum err delete_gens(struct blobstore_sweep *sweep, struct sqlite3 *sqlit
 static enum err delete_run(struct db_task *task, struct sqlite3 *sqlite)
 {
     struct blobstore_sweep *sweep = CONTAINER_OF(task, struct blobstore_sweep, task);
-    int changes;
+    int changes = 0;
     enum err err = ERR_OK;
     for (uint32_t i = 0; !err && i < sweep->file_count; i++)
         err =
