@@ -365,7 +365,7 @@ def generate(api, outdir, where):
               '#include "base/assert.h"\n#include "wire/cursor.h"\n']
     code = [f"/* Generated from defs/kafka/{name}.json. */", f'#include "kafka_{name}.h"\n']
     code.append("/* A null where the version has none is written as empty. */")
-    code.append("static inline struct slice present(struct slice text, bool nullable)\n{")
+    code.append("__attribute__((unused)) static inline struct slice\npresent(struct slice text, bool nullable)\n{")
     code.append('    return text.data || nullable ? text : SLICE_LIT("");\n}\n')
     for kind in ("request", "response"):
         message = Message(api, kind, where)

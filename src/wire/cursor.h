@@ -73,7 +73,7 @@ struct wire_reader {
 
 static inline struct wire_reader wire_reader_make(struct slice bytes)
 {
-    return (struct wire_reader){bytes.data, bytes.data + bytes.len, false};
+    return (struct wire_reader){bytes.data, bytes.len ? bytes.data + bytes.len : bytes.data, false};
 }
 
 static inline size_t wire_reader_left(const struct wire_reader *in)
