@@ -7,8 +7,9 @@
  * Invariants
  * (1) The chain never changes after the constructors ran.
  * (2) A point that is not armed returns ERR_OK without the lock; `armed` is set last and cleared
- * first. (3) Passes and failures are counted under the lock, so that a count of N fails exactly N
- * passes over all threads.
+ *     first.
+ * (3) Passes and failures are counted under the lock, so that a count of N fails exactly N passes
+ *     over all threads.
  *
  * Ownership and shard: any thread; `fault_lock` is a leaf lock (docs/locks.md).
  *

@@ -2,14 +2,15 @@
  * Role: the common half of the file seam: argument checks, transfer loops, fault points, error
  * texts, small-file helpers.
  *
- * State: none of its own. A call goes   caller -> fs.c (fault point, loop) -> fs_ops of fs_posix.c
- * or fs_sim.c.
+ * State: none of its own.
+ *     caller -> fs.c (fault point, loop) -> fs_ops of fs_posix.c or fs_sim.c
  *
  * Invariants
  * (1) A failing call fills info with verb, path and reason, and returns the same code.
  * (2) fs_pread returns less than asked only at the end of the file; fs_pwritev returns ERR_OK only
- * when all bytes went. (3) A fault point that fires leaves the file untouched, as far as the call
- * it stands for is concerned.
+ *     when all bytes went.
+ * (3) A fault point that fires leaves the file untouched, as far as the call it stands for is
+ *     concerned.
  *
  * Ownership and shard: blocking; workers, boot and SQLite's VFS only.
  *

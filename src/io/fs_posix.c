@@ -6,7 +6,7 @@
  * Invariants
  * (1) Descriptors are close-on-exec and at least 3.
  * (2) A lock is an advisory whole-file lock of the open description: it excludes other handles of
- * this process too, and the kernel drops it when the process dies in any way.
+ *     this process too, and the kernel drops it when the process dies in any way.
  *
  * Ownership and shard: workers, boot, SQLite's VFS. A handle's pread is safe beside other calls.
  *

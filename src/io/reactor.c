@@ -2,8 +2,8 @@
  * Role: what both reactors share: the timer heap, end-of-turn hooks, the inbox from other threads,
  * and the order of a turn.
  *
- *     socket events -> posts -> mail -> completions -> timers -> hooks        (one turn; time is
- * read once at its start)
+ *     socket events -> posts -> mail -> completions -> timers -> hooks
+ *     (one turn; time is read once at its start)
  *
  * Invariants
  * (1) timers is a pairing heap ordered by (deadline, seq); a timer is in it exactly when armed.

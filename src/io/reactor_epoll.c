@@ -2,16 +2,18 @@
  * Role: the reactor on the real machine: one epoll set per shard, blocking work on the process's
  * worker pool.
  *
- *     epoll_wait -> events (eventfd: wake; listener: accept; conn: readable/writable) ->
- * reactor_turn_rest -> free closed conns
+ *     epoll_wait -> events (eventfd: wake; listener: accept; conn: readable, writable)
+ *                -> reactor_turn_rest -> free closed conns
  *
  * Invariants
  * (1) A conn closed during a turn stays in memory until the turn ends, since later events of the
- * same wait may name it; it gets no callback. (2) `sleeping` is set before the last look for work
- * and cleared after the wait: whoever publishes work after that look sees it and wakes us. (3) The
- * registered event mask equals what the conn wants; a conn that wants nothing is not in the set, so
- * a hang-up cannot spin. (4) One spare descriptor is kept, to accept and drop a connection when the
- * process has no descriptor left.
+ *     same wait may name it; it gets no callback.
+ * (2) `sleeping` is set before the last look for work and cleared after the wait: whoever
+ *     publishes work after that look sees it and wakes us.
+ * (3) The registered event mask equals what the conn wants; a conn that wants nothing is not in
+ *     the set, so a hang-up cannot spin.
+ * (4) One spare descriptor is kept, to accept and drop a connection when the process has no
+ *     descriptor left.
  *
  * Ownership and shard: owner. wake may be called from any thread: it only writes the eventfd.
  *

@@ -2,8 +2,8 @@
  * Role: the shards of a process: mailboxes between them, listeners that spread connections, stop by
  * phases.
  *
- *     boxes[from * count + to]: ring of messages     parked[...]: messages that found the ring
- * full, sent first later
+ *     boxes[from * count + to]    ring of messages
+ *     parked[from * count + to]   messages that found the ring full, sent first later
  *
  *     phase 0 FRONT -> all shards done -> phase 1 JOBS -> ... -> phase 3 LOG -> stopped
  *
@@ -12,7 +12,7 @@
  * (2) While parked is not empty nothing is pushed past it: order per pair holds.
  * (3) A message is run from the receiver's loop, never inside shard_post.
  * (4) A stop phase begins on all shards only after `phase_left` of the one before reached 0; each
- * shard counts down once per phase.
+ *     shard counts down once per phase.
  *
  * Ownership and shard: each shard owns its row of boxes as writer and its column as reader;
  * phase_left is atomic; the rest is fixed after creation.

@@ -2,13 +2,14 @@
  * Role: drives the shards of a real process: a thread each, the worker pool, signals on the main
  * thread.
  *
- *     main: poll(signals, stop eventfd) -> shards_stop_begin -> poll until all phases ended -> quit
- * flags -> join
+ *     main: poll(signals, eventfd) -> shards_stop_begin -> poll until all phases ended
+ *           -> quit posts -> join
  *
  * Invariants
  * (1) Signals are blocked in every thread; main reads SIGTERM and SIGINT from a descriptor.
  * (2) A shard thread leaves its loop only after `quit` and with no work out, so no worker ever
- * touches a dead reactor. (3) The second signal ends the process without further ado.
+ *     touches a dead reactor.
+ * (3) The second signal ends the process without further ado.
  *
  * Ownership and shard: struct host belongs to the main thread; `quit` and `asked` are atomic.
  *

@@ -1,20 +1,21 @@
 /*
  * Role: buffered connections: frames in from a shared block, answers out in one write per turn.
  *
- *     block   [ done | unconsumed: in_start .. in_end | free ]          one iobuf, replaced when
- * full or pinned queue   [ seg | seg | seg(tail block: room left) ]                ring of pinned
- * ranges, sent from the front
+ *     block   [ done | unconsumed: in_start .. in_end | free ]     one iobuf, replaced when full
+ *     queue   [ seg | seg | seg (tail block: room left) ]          pinned ranges, sent in order
  *
- *     state   OPEN --close--> FLUSHING --all sent--> LINGERING --peer's end or 1 s--> DEAD (abort:
- * at once DEAD)
+ *     state   OPEN --close--> FLUSHING --all sent--> LINGERING --peer's end or 1 s--> DEAD
+ *             any  --abort, loss, limit, timeout--> DEAD
  *
  * Invariants
  * (1) Bytes before in_end never change while a pin on the block lives: a pinned block is not
- * compacted, only appended to or replaced. (2) in_end - in_start <= in_limit, unless the limit
- * itself is smaller than one read. (3) out_bytes is the sum of the segments' lengths; only the last
- * segment may still grow. (4) User callbacks run from socket events or the turn-end hook, never
- * inside a call of this interface; on_close is the last one. (5) Reading stops while paused, above
- * out_high until out_low, and from FLUSHING on (then input is dropped).
+ *     compacted, only appended to or replaced.
+ * (2) in_end - in_start <= in_limit.
+ * (3) out_bytes is the sum of the segments' lengths; only the last segment may still grow.
+ * (4) User callbacks run from socket events or the turn-end hook, never inside a call of this
+ *     interface; on_close is the last one.
+ * (5) Reading stops while paused, above out_high until out_low, and from FLUSHING on (then input
+ *     is dropped).
  *
  * Ownership and shard: owner. The blocks travel to other shards by reference; the stream itself
  * never does.
@@ -148,10 +149,10 @@ static bool stream_room(struct stream *stream)
     size_t have = stream_have(stream);
     size_t cap = stream->in ? iobuf_cap(stream->in) : 0;
     bool fits = stream->in_need <= cap - stream->in_start;
+    if (have >= stream->config.in_limit)
+        return false;
     if (stream->in && stream->in_end < cap && fits)
         return true;
-    if (have >= stream->config.in_limit && have > 0)
-        return false;
     size_t size = stream_block_size(stream);
     if (stream->in && !stream->in_pinned && size <= cap) {
         memmove(iobuf_data(stream->in), iobuf_data(stream->in) + stream->in_start, have);
@@ -223,6 +224,9 @@ static bool stream_fill(struct stream *stream, size_t *ret_len)
         return false;
     }
     size_t room = iobuf_cap(stream->in) - stream->in_end;
+    size_t allowed = stream->config.in_limit - stream_have(stream);
+    if (room > allowed)
+        room = allowed;
     size_t got = 0;
     enum conn_io io =
         stream_transport_recv(stream, iobuf_data(stream->in) + stream->in_end, room, &got);

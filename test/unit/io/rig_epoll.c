@@ -9,6 +9,11 @@ static void rig_epoll_step(struct rig *rig)
     reactor_epoll_turn(rig->reactor, 10000);
 }
 
+static uint64_t rig_epoll_now_us(struct rig *rig)
+{
+    return reactor_now_us(rig->reactor);
+}
+
 static void rig_epoll_destroy(struct rig *rig)
 {
     reactor_epoll_turn(rig->reactor, 0);
@@ -26,6 +31,7 @@ int rig_epoll_setup(void **state)
         return -1;
     rig->impl = pool;
     rig->step = rig_epoll_step;
+    rig->now_us = rig_epoll_now_us;
     rig->destroy = rig_epoll_destroy;
     *state = rig;
     return 0;

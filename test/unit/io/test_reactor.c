@@ -347,8 +347,9 @@ static void test_listen_errors(void **state)
 }
 
 #define BOTH(test)                                                                                 \
+    {#test " on epoll", test, rig_epoll_setup, rig_teardown, NULL},                                \
     {                                                                                              \
-#test " on epoll", test, rig_epoll_setup, rig_teardown, NULL                               \
+#test " in the simulator", test, rig_sim_setup, rig_teardown, NULL                         \
     }
 
 int main(void)
