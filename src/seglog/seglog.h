@@ -22,6 +22,7 @@
 #include "base/error.h"
 #include "base/iobuf.h"
 #include "base/list.h"
+#include "io/reactor.h"
 #include "seglog/batch.h"
 #include "seglog/commit.h"
 #include "seglog/types.h"
@@ -78,7 +79,9 @@ struct seglog_open {
     uint64_t recovered_bytes; /* walked behind the recovery point */
     uint64_t truncated_bytes; /* torn tail cut off */
     /* private */
+    struct work work;
     struct seglog *opening;
+    int64_t now_ms;
 };
 
 /*
@@ -94,10 +97,12 @@ struct seglog_op {
     enum err err;
     struct err_info info;
     /* private */
+    struct work work;
     struct list_node node;
     struct seglog *seglog;
     int kind;
     int64_t arg;
+    bool started;
 };
 
 /*
@@ -212,8 +217,10 @@ struct seglog_read {
     struct record_offset next; /* offset behind the last batch returned; `from` when nothing was */
     bool cold;                 /* came from disk */
     /* private */
+    struct work work;
     struct list_node node;
     struct seglog *seglog;
+    struct seglog_cold cold_read;
 };
 
 /*
@@ -250,8 +257,9 @@ struct seglog_find {
     int64_t found_timestamp_ms;
     struct leader_epoch epoch;
     /* private */
-    struct list_node node;
+    struct work work;
     struct seglog *seglog;
+    struct seglog_cold cold_read;
 };
 
 #define SEGLOG_FIND_MAX INT64_MIN

@@ -1,0 +1,228 @@
+/*
+ * The journal in use: which rounds go through it, and when a file may be overwritten.
+ *
+ * Role: decides per round between syncing segment files and one journal sync, and keeps account of which logs have bytes
+ * that are stable in the journal only.
+ *
+ *   file 0: | cycle 7: rounds ....... |        current, filled from the front
+ *   file 1: | cycle 6: rounds ....... |        full; its logs are being synced, then it may start over as cycle 8
+ *
+ * Invariants: (1) dirty_logs[f] counts the logs with journal_cycle[f] set; (2) a file starts a new cycle only at
+ * dirty_logs[f] == 0; (3) what a frame of a log begins with is the log's durable point, so frames leave no gap; (4) cycles
+ * rise and never repeat within a generation.
+ *
+ * Ownership: owner shard. The files are made by a work item in the background; until they stand, rounds sync directly.
+ *
+ * Failure modes: no space for the files: rounds sync directly, another attempt follows later. A write or sync that fails
+ * breaks the journal until the next start; what it held from earlier rounds stays there and is read at that start. A log
+ * that is offline keeps its file from being reused: rounds then sync directly once the other file is full.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/diag.h"
+#include "seglog/commit_int.h"
+
+enum { JOURNAL_RETRY_US = 10 * 1000 * 1000 };
+
+static enum err journal_file_make(struct commit *commit, uint32_t index, struct err_info *info)
+{
+    char path[SEGLOG_PATH_MAX];
+    int n = snprintf(path, sizeof(path), "%s/%010" PRIu32 "-%03" PRIu32 "-%" PRIu32 ".journal",
+                     commit->store->journal_dir, commit->store->generation,
+                     commit->config.shard_index, index);
+    if (n < 0 || (size_t)n >= sizeof(path))
+        return err_info_set(info, ERR_INVALID_ARGUMENT, "journal path too long");
+    struct fs_file *file;
+    enum err err = fs_open(commit->fs, path, FS_READ | FS_WRITE | FS_CREATE | FS_TRUNCATE, &file, info);
+    if (err)
+        return err;
+    err = fs_zero(file, 0, commit->config.journal_bytes, info);
+    if (!err)
+        err = fs_sync(file, info);
+    if (err) {
+        fs_close(file);
+        struct err_info ignored;
+        if (fs_unlink(commit->fs, path, &ignored) != ERR_OK)
+            diag(DIAG_DEBUG, "seglog", "journal=%s error=\"%s\"", path, ignored.text);
+        return err;
+    }
+    commit->journal.files[index] = file;
+    return ERR_OK;
+}
+
+static void journal_make(struct work *work)
+{
+    struct journal *journal = CONTAINER_OF(work, struct journal, work);
+    struct commit *commit = CONTAINER_OF(journal, struct commit, journal);
+    journal->err = ERR_OK;
+    for (uint32_t i = 0; i < JOURNAL_FILES && !journal->err; i++)
+        if (!journal->files[i])
+            journal->err = journal_file_make(commit, i, &journal->info);
+    if (!journal->err)
+        journal->err = fs_sync_dir(commit->fs, commit->store->journal_dir, &journal->info);
+}
+
+static void journal_made(struct work *work)
+{
+    struct journal *journal = CONTAINER_OF(work, struct journal, work);
+    struct commit *commit = CONTAINER_OF(journal, struct commit, journal);
+    ASSERT(journal->state == JOURNAL_MAKING);
+    journal->state = journal->err ? JOURNAL_ABSENT : JOURNAL_READY;
+    journal->retry_us = reactor_now_us(commit->reactor) + JOURNAL_RETRY_US;
+    journal->cycles[0] = journal->next_cycle++;
+    if (journal->err)
+        diag(DIAG_DEBUG, "seglog", "journal=absent error=\"%s\"", journal->info.text);
+}
+
+static uint64_t journal_room(uint64_t bytes)
+{
+    return (JOURNAL_FRAME_SIZE + bytes + 7) / 8 * 8;
+}
+
+/* A durable job that may go through the journal. */
+static bool journal_fits(const struct commit *commit, const struct round_job *job)
+{
+    return job->durable && job->journal_bytes <= commit->config.direct_bytes_min &&
+           job->journal_bytes > 0;
+}
+
+/* Asks for a flush of every log with bytes in this file. */
+static void journal_drain(struct commit *commit, uint32_t file)
+{
+    LIST_FOREACH(node, &commit->logs)
+    {
+        struct seglog *seglog = CONTAINER_OF(node, struct seglog, all_node);
+        if (seglog->journal_cycle[file] != 0 && !seglog->flush_wanted)
+            seglog_flush(seglog);
+    }
+}
+
+/* Turns to the other file when the current one has no room. False: the other one is still needed. */
+static bool journal_turn(struct commit *commit, uint64_t room)
+{
+    struct journal *journal = &commit->journal;
+    if (journal->pos.value + room <= commit->config.journal_bytes)
+        return true;
+    uint32_t next = 1 - journal->current;
+    if (journal->dirty_logs[next] > 0) {
+        journal_drain(commit, next);
+        return false;
+    }
+    uint32_t full = journal->current;
+    journal->current = next;
+    journal->cycles[next] = journal->next_cycle++;
+    journal->pos = file_pos(0);
+    journal_drain(commit, full);
+    return true;
+}
+
+static bool journal_reserve(struct round *round, uint32_t jobs, uint64_t parts)
+{
+    if (parts > ROUND_PARTS_MAX * 2)
+        return false;
+    void *frames = round->frames;
+    if (!grow(&frames, &round->frame_cap, 0, jobs, JOURNAL_FRAME_SIZE))
+        return false;
+    round->frames = frames;
+    void *frame_parts = round->frame_parts;
+    if (!grow(&frame_parts, &round->frame_part_cap, 0, (uint32_t)parts,
+              sizeof(*round->frame_parts)))
+        return false;
+    round->frame_parts = frame_parts;
+    return true;
+}
+
+/* Room in the journal for the round's small jobs; 0: they are better synced directly. */
+static uint64_t journal_room_of(struct commit *commit, struct round *round)
+{
+    uint32_t durable = 0, fitting = 0;
+    uint64_t room = 0, parts = 1;
+    for (uint32_t i = 0; i < round->job_count; i++) {
+        struct round_job *job = &round->jobs[i];
+        durable += job->durable;
+        if (!journal_fits(commit, job))
+            continue;
+        fitting++;
+        room += journal_room(job->journal_bytes);
+        parts += 2 + job->journal_part_count;
+    }
+    room = (room + JOURNAL_ALIGN - 1) / JOURNAL_ALIGN * JOURNAL_ALIGN;
+    if (durable <= commit->config.direct_files_max || fitting < 2 ||
+        room > commit->config.journal_bytes)
+        return 0;
+    struct journal *journal = &commit->journal;
+    if (journal->state == JOURNAL_ABSENT && journal->retry_us <= reactor_now_us(commit->reactor)) {
+        journal->state = JOURNAL_MAKING;
+        reactor_work_lane(commit->reactor, &journal->work, WORK_SLOW, journal_make, journal_made);
+    }
+    if (journal->state != JOURNAL_READY || !journal_reserve(round, fitting, parts) ||
+        !journal_turn(commit, room))
+        return 0;
+    return room;
+}
+
+void journal_plan(struct commit *commit, struct round *round)
+{
+    uint64_t room = journal_room_of(commit, round);
+    struct journal *journal = &commit->journal;
+    for (uint32_t i = 0; i < round->job_count; i++) {
+        struct round_job *job = &round->jobs[i];
+        if (!job->durable)
+            continue;
+        job->way = SYNC_DIRECT;
+        if (room > 0 && journal_fits(commit, job)) {
+            job->way = SYNC_JOURNAL;
+            round->journal_jobs++;
+        }
+    }
+    if (room == 0)
+        return;
+    ASSERT(journal->pos.value % JOURNAL_ALIGN == 0);
+    ASSERT(journal->pos.value + room <= commit->config.journal_bytes);
+    round->journal_file = journal->current;
+    round->journal_cycle = journal->cycles[journal->current];
+    round->journal_pos = journal->pos;
+    round->journal_bytes = room;
+    journal->pos = file_pos_add(journal->pos, room);
+    commit->stats.journal_syncs++;
+    commit->stats.journal_bytes += room;
+}
+
+void journal_note(struct commit *commit, struct round *round, struct round_job *job)
+{
+    struct seglog *seglog = job->seglog;
+    uint32_t file = round->journal_file;
+    ASSERT(job->way == SYNC_JOURNAL && !job->err);
+    if (seglog->journal_cycle[file] == 0)
+        commit->journal.dirty_logs[file]++;
+    ASSERT(seglog->journal_cycle[file] == 0 ||
+           seglog->journal_cycle[file] == round->journal_cycle);
+    seglog->journal_cycle[file] = round->journal_cycle;
+    seglog->journal_end[file] = job->to;
+    seglog->journaled = job->to;
+}
+
+void journal_release(struct commit *commit, struct seglog *seglog)
+{
+    for (uint32_t i = 0; i < JOURNAL_FILES; i++) {
+        if (seglog->journal_cycle[i] == 0 ||
+            record_offset_before(seglog->synced, seglog->journal_end[i]))
+            continue;
+        ASSERT(commit->journal.dirty_logs[i] > 0);
+        seglog->journal_cycle[i] = 0;
+        commit->journal.dirty_logs[i]--;
+    }
+}
+
+void journal_forget(struct commit *commit, struct seglog *seglog)
+{
+    for (uint32_t i = 0; i < JOURNAL_FILES; i++) {
+        if (seglog->journal_cycle[i] == 0)
+            continue;
+        ASSERT(commit->journal.dirty_logs[i] > 0);
+        seglog->journal_cycle[i] = 0;
+        commit->journal.dirty_logs[i]--;
+    }
+}

@@ -1,0 +1,154 @@
+/*
+ * The store: what all shards share of the logs.
+ *
+ * Role: knows the folders, counts the starts, and keeps the index of the journals that the last runs left until every log
+ * has taken its part.
+ *
+ *   <root>/generation               the count of starts, decimal, replaced atomically before anything is served
+ *   <root>/topics/<topic>-<n>/      one folder per log
+ *   <root>/journal/                 journals, see journal.c
+ *
+ * Invariants: (1) the generation rises with every start, so epochs and journal names never repeat; (2) journals of earlier
+ * generations are removed only after all logs opened and synced what they took from them.
+ *
+ * Ownership: made and closed by the boot thread; read-only in between but for the open_failed flag.
+ *
+ * Failure modes: without a readable generation file the start fails, since a repeated epoch would mislead clients; a
+ * missing one is a new store.
+ */
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/diag.h"
+#include "base/numtext.h"
+#include "seglog/commit_int.h"
+
+bool grow(void **array, uint32_t *cap, uint32_t used, uint32_t count, size_t size)
+{
+    ASSERT(used <= *cap && size > 0);
+    if (count <= *cap - used)
+        return true;
+    uint64_t wanted = (uint64_t)used + count;
+    uint64_t next = *cap ? (uint64_t)*cap * 2 : 16;
+    while (next < wanted)
+        next *= 2;
+    if (next > UINT32_MAX / 2 || next > SIZE_MAX / size)
+        return false;
+    void *grown = realloc(*array, next * size);
+    if (!grown)
+        return false;
+    *array = grown;
+    *cap = (uint32_t)next;
+    return true;
+}
+
+static char *path_make(const char *root, const char *name)
+{
+    size_t len = strlen(root) + strlen(name) + 2;
+    char *path = len < SEGLOG_PATH_MAX ? malloc(len) : NULL;
+    if (path)
+        snprintf(path, len, "%s/%s", root, name);
+    return path;
+}
+
+/* Reads the count of starts and stores one more. */
+static enum err generation_step(struct seglog_store *store, struct err_info *info)
+{
+    char path[SEGLOG_PATH_MAX];
+    snprintf(path, sizeof(path), "%s/generation", store->root);
+    int64_t value = 0;
+    if (fs_exists(store->fs, path)) {
+        uint8_t *data = NULL;
+        size_t len = 0;
+        enum err err = fs_read_all(store->fs, path, 64, &data, &len, info);
+        if (err)
+            return err;
+        bool good = numtext_read_int64(slice_trim(slice_make(data, len)), &value) && value >= 0 &&
+                    value < INT32_MAX;
+        free(data);
+        if (!good)
+            return err_info_set(info, ERR_CORRUPT, "%s does not hold a count", path);
+    }
+    store->generation = (uint32_t)value;
+    char text[32];
+    int n = snprintf(text, sizeof(text), "%" PRId64 "\n", value + 1);
+    ASSERT(n > 0 && (size_t)n < sizeof(text));
+    return fs_write_atomic(store->fs, path, slice_make(text, (size_t)n), info);
+}
+
+enum err seglog_store_open(struct fs *fs, const char *root, struct seglog_store **ret_store,
+                           struct err_info *info)
+{
+    ASSERT(fs && root && ret_store);
+    struct seglog_store *store = calloc(1, sizeof(*store));
+    if (!store)
+        return err_info_set(info, ERR_NO_MEMORY, "store");
+    store->fs = fs;
+    store->root = strdup(root);
+    store->folder = path_make(root, "topics");
+    store->journal_dir = path_make(root, "journal");
+    enum err err = ERR_OK;
+    if (!store->root || !store->folder || !store->journal_dir)
+        err = err_info_set(info, ERR_INVALID_ARGUMENT, "path of the data folder is too long");
+    if (!err)
+        err = fs_mkdir_all(fs, store->folder, info);
+    if (!err)
+        err = fs_mkdir_all(fs, store->journal_dir, info);
+    if (!err)
+        err = fs_sync_dir(fs, root, info);
+    if (!err)
+        err = generation_step(store, info);
+    if (!err)
+        err = journal_load(store, info);
+    if (err) {
+        seglog_store_close(store);
+        return err;
+    }
+    *ret_store = store;
+    return ERR_OK;
+}
+
+void seglog_store_recovered(struct seglog_store *store)
+{
+    if (atomic_load(&store->open_failed)) {
+        diag(DIAG_WARN, "seglog", "journals=kept reason=\"a log did not open\"");
+        return;
+    }
+    bool removed = false;
+    for (uint32_t i = 0; i < store->journal_path_count; i++) {
+        struct err_info info;
+        if (fs_unlink(store->fs, store->journal_paths[i], &info) != ERR_OK)
+            diag(DIAG_WARN, "seglog", "journal=%s error=\"%s\"", store->journal_paths[i],
+                 info.text);
+        removed = true;
+    }
+    if (removed && fs_sync_dir(store->fs, store->journal_dir, NULL) != ERR_OK)
+        diag(DIAG_WARN, "seglog", "folder=%s error=\"not synced\"", store->journal_dir);
+}
+
+void seglog_store_close(struct seglog_store *store)
+{
+    if (!store)
+        return;
+    for (uint32_t i = 0; i < store->journal_path_count; i++)
+        free(store->journal_paths[i]);
+    free(store->journal_paths);
+    free(store->refs);
+    free(store->journal_dir);
+    free(store->folder);
+    free(store->root);
+    free(store);
+}
+
+struct leader_epoch seglog_store_epoch(const struct seglog_store *store)
+{
+    ASSERT(store->generation < INT32_MAX);
+    return leader_epoch((int32_t)store->generation);
+}
+
+const char *seglog_store_folder(const struct seglog_store *store)
+{
+    return store->folder;
+}
