@@ -3,16 +3,17 @@
  *
  * Role: assigns offsets on the owner shard, at once; the bytes follow in the next commit round.
  *
- *   check producer -> roll? -> patch offset, epoch, time -> tail -> counts, indexes, producer state -> dirty list
+ *   check producer -> roll? -> patch offset, epoch, time -> tail -> counts, indexes, producer state
+ * -> dirty list
  *
- * Invariants: (1) nothing of the log changes before every check has passed and all memory is there; (2) offsets are
- * assigned without gaps; (3) what changed can be taken back until the round that writes it ends well: undo entries for
- * producers, marks for segments.
+ * Invariants: (1) nothing of the log changes before every check has passed and all memory is there;
+ * (2) offsets are assigned without gaps; (3) what changed can be taken back until the round that
+ * writes it ends well: undo entries for producers, marks for segments.
  *
  * Ownership: owner shard. The batch's reference moves into the tail on success.
  *
- * Failure modes: refusals leave the log and the reference untouched. While the disk was full moments ago appends are refused
- * at once instead of queueing behind writes that will fail.
+ * Failure modes: refusals leave the log and the reference untouched. While the disk was full
+ * moments ago appends are refused at once instead of queueing behind writes that will fail.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -98,7 +99,8 @@ static void append_wait(struct seglog *seglog, struct seglog_append *append)
     commit_mark(seglog->commit, seglog);
 }
 
-/* A repetition: answered with the first time's offsets, as soon as the first time's promise holds. */
+/* A repetition: answered with the first time's offsets, as soon as the first time's promise holds.
+ */
 static enum err append_duplicate(struct seglog *seglog, struct seglog_append *append,
                                  const struct producer_batch *first)
 {
@@ -145,8 +147,7 @@ static enum err append_place(struct seglog *seglog, struct seglog_append *append
         if (header->producer_id >= 0) {
             seglog->undo_count--;
             if (noted)
-                producers_restore(&seglog->producers,
-                                  &seglog->undo[seglog->undo_count].former);
+                producers_restore(&seglog->producers, &seglog->undo[seglog->undo_count].former);
         }
         epochs_rewind(&seglog->epochs, seglog->end);
         return err_info_set(info, ERR_NO_MEMORY, "tail of log %s", seglog->name);

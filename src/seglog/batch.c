@@ -1,20 +1,25 @@
 /*
  * Batch header and checks of a produced batch.
  *
- * Role: the one place that knows the 61 bytes in front of the records, and the order in which a broker refuses them.
+ * Role: the one place that knows the 61 bytes in front of the records, and the order in which a
+ * broker refuses them.
  *
- *   0        8      12     16    17    21     23           27        35       43        51       53      57    61
- *   | base   | length | epoch | magic | crc | attributes | last     | base    | max     | producer | epoch | base  | count |
- *   | offset |        |       |   2   |     |            | delta    | time    | time    | id       |       | seq   |       |
- *   `------------ patched by us -----'      `------------------- covered by the checksum ----------------------------------
+ *   0        8      12     16    17    21     23           27        35       43        51       53
+ * 57    61 | base   | length | epoch | magic | crc | attributes | last     | base    | max     |
+ * producer | epoch | base  | count | | offset |        |       |   2   |     |            | delta
+ * | time    | time    | id       |       | seq   |       |
+ *   `------------ patched by us -----'      `------------------- covered by the checksum
+ * ----------------------------------
  *
- * Invariants: (1) nothing in here asserts on the content of a batch; (2) a batch that batch_validate accepts can be walked
- * to its end by batch_iter when records_checked was set; (3) patching position and epoch leaves the checksum true.
+ * Invariants: (1) nothing in here asserts on the content of a batch; (2) a batch that
+ * batch_validate accepts can be walked to its end by batch_iter when records_checked was set; (3)
+ * patching position and epoch leaves the checksum true.
  *
  * Ownership: pure functions on the caller's bytes; any thread.
  *
- * Failure modes: hostile bytes give an error of defs/errors.json with the index of the record; a broken client that sends
- * a bad checksum gets ERR_CORRUPT_MESSAGE (clients retry it), anything that will never be right gets ERR_INVALID_RECORD.
+ * Failure modes: hostile bytes give an error of defs/errors.json with the index of the record; a
+ * broken client that sends a bad checksum gets ERR_CORRUPT_MESSAGE (clients retry it), anything
+ * that will never be right gets ERR_INVALID_RECORD.
  */
 #include "seglog/batch.h"
 
@@ -159,7 +164,8 @@ static const char *batch_time_fault(int64_t timestamp_ms, const struct batch_pol
     return NULL;
 }
 
-/* Walks all records: layout, offsets without gaps, keys, timestamps; finds the true max timestamp. */
+/* Walks all records: layout, offsets without gaps, keys, timestamps; finds the true max timestamp.
+ */
 static enum err batch_records_check(struct slice bytes, const struct batch_policy *policy,
                                     struct bytebuf *scratch, struct batch_verdict *verdict,
                                     struct err_info *info)

@@ -1,19 +1,20 @@
 /*
  * Building a batch from records.
  *
- * Role: how this server writes records of its own (Event Hubs events, job outputs, group offsets) into the one format of
- * the log. The batch is built in the block that later travels to the tail and to readers: no copy at the end.
+ * Role: how this server writes records of its own (Event Hubs events, job outputs, group offsets)
+ * into the one format of the log. The batch is built in the block that later travels to the tail
+ * and to readers: no copy at the end.
  *
  *   buf: | 61 bytes, filled by finish | record | record | ... | free |
  *         0                            61                     len    cap
  *
- * Invariants: (1) len <= cap <= bytes_max; (2) records are numbered 0, 1, 2 ... without gaps; (3) the checksum is right
- * when finish returns.
+ * Invariants: (1) len <= cap <= bytes_max; (2) records are numbered 0, 1, 2 ... without gaps; (3)
+ * the checksum is right when finish returns.
  *
  * Ownership: one owner; the buffer moves out in finish. Any thread.
  *
- * Failure modes: at bytes_max add refuses and the batch so far stays good; without memory add gives ERR_NO_MEMORY, the
- * same holds.
+ * Failure modes: at bytes_max add refuses and the batch so far stays good; without memory add gives
+ * ERR_NO_MEMORY, the same holds.
  */
 #include "seglog/batch.h"
 

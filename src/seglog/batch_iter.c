@@ -1,21 +1,25 @@
 /*
  * Walking the records of one batch.
  *
- * Role: the only reader of records; validation, searches by time, fetch conversion and jobs all use it.
+ * Role: the only reader of records; validation, searches by time, fetch conversion and jobs all use
+ * it.
  *
- *   record: | length | attributes | time delta | offset delta | key length | key | value length | value | headers |
- *   header:                                                   | key length | key | value length | value |
- *   All numbers are zig-zag varints except the attributes byte; length -1 is null (not allowed for a header key).
+ *   record: | length | attributes | time delta | offset delta | key length | key | value length |
+ * value | headers | header:                                                   | key length | key |
+ * value length | value | All numbers are zig-zag varints except the attributes byte; length -1 is
+ * null (not allowed for a header key).
  *
- * Invariants: (1) every slice returned lies within the records' bytes; (2) a record is returned only when all of it, its
- * headers included, is well formed and fills its length exactly; (3) offset deltas rise strictly and stay within the
- * header's last delta; (4) the walk ends without error only after exactly record_count records and no byte more.
+ * Invariants: (1) every slice returned lies within the records' bytes; (2) a record is returned
+ * only when all of it, its headers included, is well formed and fills its length exactly; (3)
+ * offset deltas rise strictly and stay within the header's last delta; (4) the walk ends without
+ * error only after exactly record_count records and no byte more.
  *
- * Ownership: the iterator lives on the caller's stack; slices point into the batch, or into the caller's scratch buffer
- * when the records are compressed. Any thread.
+ * Ownership: the iterator lives on the caller's stack; slices point into the batch, or into the
+ * caller's scratch buffer when the records are compressed. Any thread.
  *
- * Failure modes: the first malformed byte stops the walk with ERR_INVALID_RECORD; records that do not inflate, or inflate
- * past the scratch buffer's limit, are ERR_CORRUPT_MESSAGE at the start of the walk.
+ * Failure modes: the first malformed byte stops the walk with ERR_INVALID_RECORD; records that do
+ * not inflate, or inflate past the scratch buffer's limit, are ERR_CORRUPT_MESSAGE at the start of
+ * the walk.
  */
 #include "seglog/batch.h"
 
@@ -37,7 +41,7 @@ enum err batch_iter_init(struct batch_iter *iter, struct slice batch, struct byt
     }
     ASSERT(scratch);
     bytebuf_clear(scratch);
-    err = batch_codec(&iter->header) < COMPRESS_COUNT
+    err = (int)batch_codec(&iter->header) < (int)COMPRESS_COUNT
               ? compress_decompress((enum compress_kind)batch_codec(&iter->header), body,
                                     scratch->limit, scratch)
               : ERR_INVALID_RECORD;

@@ -1,21 +1,22 @@
 /*
  * The recovery point of a log.
  *
- * Role: tells the next start where to begin its walk, and where the log starts. One small text file, replaced atomically:
+ * Role: tells the next start where to begin its walk, and where the log starts. One small text
+ * file, replaced atomically:
  *
  *   weir-checkpoint:  "weir-checkpoint 1\n"
  *                     "start <log start offset>\n"
  *                     "point <segment base> <position> <offset>\n"
- *                     "times <first> <greatest timestamp of the segment so far> <last offset of its batch>\n"
- *                     "crc <CRC-32C of the lines above, decimal>\n"
+ *                     "times <first> <greatest timestamp of the segment so far> <last offset of its
+ * batch>\n" "crc <CRC-32C of the lines above, decimal>\n"
  *
- * Invariants: (1) everything below `offset` was synced before the file was written, indexes and producer snapshot included;
- * (2) segment <= offset, start <= offset.
+ * Invariants: (1) everything below `offset` was synced before the file was written, indexes and
+ * producer snapshot included; (2) segment <= offset, start <= offset.
  *
  * Ownership: values are the owner shard's; the file is written by a flush on a worker.
  *
- * Failure modes: a missing or damaged file means a walk from the first segment; nothing is lost by it but the start offset
- * of a DeleteRecords inside a segment.
+ * Failure modes: a missing or damaged file means a walk from the first segment; nothing is lost by
+ * it but the start offset of a DeleteRecords inside a segment.
  */
 #include <inttypes.h>
 

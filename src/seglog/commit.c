@@ -1,20 +1,22 @@
 /*
  * Group commit of a shard.
  *
- * Role: gathers the appends of all logs of a shard into rounds. A round starts at the end of a turn when none is in flight;
- * whatever is appended while it runs makes up the next one. So the batch size adapts to the disk: the slower a sync, the
- * more appends share it.
+ * Role: gathers the appends of all logs of a shard into rounds. A round starts at the end of a turn
+ * when none is in flight; whatever is appended while it runs makes up the next one. So the batch
+ * size adapts to the disk: the slower a sync, the more appends share it.
  *
- *   append -> dirty list -> (end of turn) round_build -> worker: round_run -> round_done: offsets visible, acknowledgements
+ *   append -> dirty list -> (end of turn) round_build -> worker: round_run -> round_done: offsets
+ * visible, acknowledgements
  *
- * Invariants: (1) at most one round is in flight; (2) a log is in the round or not, and while it is, the batches of the
- * round stay in its tail; (3) the high watermark moves only in round_done, to the end of what the round wrote and, where
- * asked, synced; (4) pending_bytes is the sum over logs of appended and unwritten bytes, at most pending_bytes_max when an
- * append is accepted.
+ * Invariants: (1) at most one round is in flight; (2) a log is in the round or not, and while it
+ * is, the batches of the round stay in its tail; (3) the high watermark moves only in round_done,
+ * to the end of what the round wrote and, where asked, synced; (4) pending_bytes is the sum over
+ * logs of appended and unwritten bytes, at most pending_bytes_max when an append is accepted.
  *
  * Ownership: owner shard, but for struct round, which the worker has while in_flight.
  *
- * Failure modes: see round.c; each log's outcome is its own, a failing log does not hold up the others.
+ * Failure modes: see round.c; each log's outcome is its own, a failing log does not hold up the
+ * others.
  */
 #include <stdlib.h>
 
@@ -110,8 +112,7 @@ void commit_mark(struct commit *commit, struct seglog *seglog)
 void commit_close_later(struct commit *commit, struct fs_file *file)
 {
     void *closing = commit->closing;
-    if (!grow(&closing, &commit->closing_cap, commit->closing_count, 1,
-              sizeof(*commit->closing))) {
+    if (!grow(&closing, &commit->closing_cap, commit->closing_count, 1, sizeof(*commit->closing))) {
         fs_close(file);
         return;
     }
@@ -144,9 +145,8 @@ static struct round_extent *round_extent_add(struct round *round, struct segment
         return NULL;
     round->extents = extents;
     struct round_extent *extent = &round->extents[round->extent_count++];
-    *extent = (struct round_extent){.segment = segment,
-                                    .pos = file_pos(segment->written),
-                                    .part_first = round->part_count};
+    *extent = (struct round_extent){
+        .segment = segment, .pos = file_pos(segment->written), .part_first = round->part_count};
     return extent;
 }
 
@@ -204,8 +204,7 @@ static bool job_durable_build(struct round *round, struct round_job *job)
     }
     for (; i < seglog->tail.count; i++) {
         struct tail_entry *entry = tail_at(&seglog->tail, i);
-        if (!round_part_add(round, job->journal_part_first,
-                            slice_make(entry->data, entry->size)))
+        if (!round_part_add(round, job->journal_part_first, slice_make(entry->data, entry->size)))
             return false;
         job->journal_bytes += entry->size;
     }
@@ -238,7 +237,8 @@ static bool round_job_add(struct round *round, struct seglog *seglog)
     seglog->in_round = true;
     seglog->mark_round = seglog_mark(seglog);
     struct record_offset durable = seglog_durable(seglog);
-    seglog->tail.keep = record_offset_before(durable, job->from) && job->durable ? durable : job->from;
+    seglog->tail.keep =
+        record_offset_before(durable, job->from) && job->durable ? durable : job->from;
     return true;
 }
 
@@ -258,7 +258,8 @@ static void round_start(struct commit *commit)
         if (!round_job_add(round, seglog)) {
             if (round->job_count > 0)
                 break;
-            reactor_at_turn_end(commit->reactor, &commit->hook); /* no memory: once more next turn */
+            reactor_at_turn_end(commit->reactor,
+                                &commit->hook); /* no memory: once more next turn */
             return;
         }
         bytes += round->jobs[round->job_count - 1].bytes;

@@ -1,5 +1,6 @@
 /*
- * The store, the shard's commit state and its rounds, shared between files of seglog. Private to seglog.
+ * The store, the shard's commit state and its rounds, shared between files of seglog. Private to
+ * seglog.
  */
 #ifndef WEIR_SEGLOG_COMMIT_INT_H
 #define WEIR_SEGLOG_COMMIT_INT_H
@@ -21,7 +22,8 @@ enum {
     FULL_PAUSE_US = 100 * 1000
 };
 
-/* ---- store.c, journal.c ---------------------------------------------------------------------------------------- */
+/* ---- store.c, journal.c
+ * ---------------------------------------------------------------------------------------- */
 
 /* One frame of a journal of an earlier run. */
 struct journal_ref {
@@ -71,7 +73,8 @@ const struct journal_ref *journal_refs_of(const struct seglog_store *store, stru
                                           uint32_t *ret_count);
 int journal_id_compare(const struct seglog_id *a, const struct seglog_id *b);
 
-/* ---- commit.c, round.c ----------------------------------------------------------------------------------------- */
+/* ---- commit.c, round.c
+ * ----------------------------------------------------------------------------------------- */
 
 enum sync_way { SYNC_NOT, SYNC_DIRECT, SYNC_JOURNAL };
 
@@ -133,7 +136,7 @@ struct round {
     uint64_t journal_bytes;
     enum err journal_err;
     struct err_info journal_info;
-    uint32_t synced_files; /* result */
+    uint32_t synced_files;    /* result */
     struct fs_file **closing; /* handles to close first */
     uint32_t closing_count;
     uint32_t closing_cap;
@@ -144,7 +147,7 @@ enum journal_state { JOURNAL_ABSENT, JOURNAL_MAKING, JOURNAL_READY, JOURNAL_BROK
 struct journal {
     enum journal_state state;
     struct fs_file *files[JOURNAL_FILES];
-    uint32_t cycles[JOURNAL_FILES]; /* 0: never used */
+    uint32_t cycles[JOURNAL_FILES];     /* 0: never used */
     uint32_t dirty_logs[JOURNAL_FILES]; /* logs whose only stable copy of something is in there */
     uint32_t current;
     uint32_t next_cycle;
@@ -165,7 +168,7 @@ struct commit {
     struct round round;
     bool in_flight;
     bool hook_armed;
-    struct list_node dirty;   /* logs with something to write or to make durable */
+    struct list_node dirty; /* logs with something to write or to make durable */
     struct list_node logs;
     struct list_node flushes; /* logs waiting for a flush */
     uint32_t flushing;
@@ -199,9 +202,12 @@ void journal_forget(struct commit *commit, struct seglog *seglog);
 /* round.c, on the worker: frames of all journal jobs, one write, one sync. */
 MUST_CHECK enum err journal_write(struct round *round, struct err_info *info);
 
-/* ---- flush.c --------------------------------------------------------------------------------------------------- */
+/* ---- flush.c
+ * ---------------------------------------------------------------------------------------------------
+ */
 
-/* Queues a flush: sync all written bytes, finish sealed segments, write indexes, snapshot and recovery point. */
+/* Queues a flush: sync all written bytes, finish sealed segments, write indexes, snapshot and
+ * recovery point. */
 void seglog_flush(struct seglog *seglog);
 void commit_flush_next(struct commit *commit);
 

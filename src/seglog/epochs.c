@@ -1,16 +1,19 @@
 /*
  * Leader epochs: which run of the server wrote from which offset on.
  *
- * Role: answers OffsetForLeaderEpoch, and gives fetch answers the epoch of an offset. Kept in Kafka's text form:
+ * Role: answers OffsetForLeaderEpoch, and gives fetch answers the epoch of an offset. Kept in
+ * Kafka's text form:
  *
  *   leader-epoch-checkpoint:  "0\n" version, "<count>\n", then "<epoch> <start offset>\n" per row
  *
- * Invariants: (1) epochs and start offsets rise strictly from row to row; (2) the last row's epoch is the one of the newest
- * batch. Every batch carries its epoch, so a lost file is made again from the batches.
+ * Invariants: (1) epochs and start offsets rise strictly from row to row; (2) the last row's epoch
+ * is the one of the newest batch. Every batch carries its epoch, so a lost file is made again from
+ * the batches.
  *
  * Ownership: owner shard; recovery fills it on a worker before the log is shared.
  *
- * Failure modes: at EPOCHS_MAX rows the oldest row goes; a damaged file is an error that recovery answers by a walk.
+ * Failure modes: at EPOCHS_MAX rows the oldest row goes; a damaged file is an error that recovery
+ * answers by a walk.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -55,16 +58,14 @@ bool epochs_note(struct epochs *epochs, struct leader_epoch epoch, struct record
 
 void epochs_rewind(struct epochs *epochs, struct record_offset end)
 {
-    while (epochs->count > 0 &&
-           !record_offset_before(epochs->rows[epochs->count - 1].start, end))
+    while (epochs->count > 0 && !record_offset_before(epochs->rows[epochs->count - 1].start, end))
         epochs->count--;
 }
 
 void epochs_trim(struct epochs *epochs, struct record_offset start)
 {
     uint32_t drop = 0;
-    while (drop + 1 < epochs->count &&
-           !record_offset_before(start, epochs->rows[drop + 1].start))
+    while (drop + 1 < epochs->count && !record_offset_before(start, epochs->rows[drop + 1].start))
         drop++;
     if (drop > 0) {
         memmove(epochs->rows, epochs->rows + drop, (epochs->count - drop) * sizeof(*epochs->rows));
@@ -104,12 +105,11 @@ enum err epochs_decode(struct epochs *epochs, struct slice text, struct err_info
         if (!number_take(&text, ' ', &epoch) || !number_take(&text, '\n', &start) || epoch < 0 ||
             epoch > INT32_MAX || start < 0)
             return err_info_set(info, ERR_CORRUPT, "leader-epoch-checkpoint has a bad row");
-        const struct epoch_start *last =
-            epochs->count ? &epochs->rows[epochs->count - 1] : NULL;
+        const struct epoch_start *last = epochs->count ? &epochs->rows[epochs->count - 1] : NULL;
         if (last && (last->epoch.value >= epoch || last->start.value >= start))
             return err_info_set(info, ERR_CORRUPT, "leader-epoch-checkpoint is not in order");
-        if (!epochs_push(epochs, (struct epoch_start){leader_epoch((int32_t)epoch),
-                                                      record_offset(start)}))
+        if (!epochs_push(epochs,
+                         (struct epoch_start){leader_epoch((int32_t)epoch), record_offset(start)}))
             return err_info_set(info, ERR_NO_MEMORY, "leader epochs");
     }
     return ERR_OK;

@@ -1,22 +1,28 @@
 /*
  * Flushing a log in the background.
  *
- * Role: brings everything written so far to stable storage outside of commit rounds: so that the journal may be reused, that
- * a full segment can be let go, and that the next start has little to walk. A flush that writes a recovery point also
- * appends to the index files and saves producers, epochs and the point itself, in this order:
+ * Role: brings everything written so far to stable storage outside of commit rounds: so that the
+ * journal may be reused, that a full segment can be let go, and that the next start has little to
+ * walk. A flush that writes a recovery point also appends to the index files and saves producers,
+ * epochs and the point itself, in this order:
  *
- *   sync segments -> .index, .timeindex -> <offset>.snapshot -> leader-epoch-checkpoint -> weir-checkpoint
+ *   sync segments -> .index, .timeindex -> <offset>.snapshot -> leader-epoch-checkpoint ->
+ * weir-checkpoint
  *
- * Invariants: (1) one flush per log at a time; (2) its own handles, so it runs beside a round on the same file; (3) the
- * recovery point names an offset that was written before the flush began and is synced before the point is; (4) only
- * segments behind which everything is written are finished (trimmed, indexes closed).
+ * Invariants: (1) one flush per log at a time; (2) its own handles, so it runs beside a round on
+ * the same file; (3) the recovery point names an offset that was written before the flush began and
+ * is synced before the point is; (4) only segments behind which everything is written are finished
+ * (trimmed, indexes closed).
  *
- * Ownership: struct flush is made by the owner shard, filled with copies, held by the worker, read back by the shard.
+ * Ownership: struct flush is made by the owner shard, filled with copies, held by the worker, read
+ * back by the shard.
  *
- * Failure modes: a sync that fails takes the log offline. Index, snapshot or point that cannot be written are left as they
- * are and tried again with a later flush: the old recovery point stays true.
+ * Failure modes: a sync that fails takes the log offline. Index, snapshot or point that cannot be
+ * written are left as they are and tried again with a later flush: the old recovery point stays
+ * true.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/diag.h"
@@ -372,7 +378,8 @@ void seglog_flush(struct seglog *seglog)
 void commit_flush_next(struct commit *commit)
 {
     while (commit->flushing < FLUSHES_MAX && !list_empty(&commit->flushes)) {
-        struct seglog *seglog = CONTAINER_OF(list_pop_front(&commit->flushes), struct seglog, flush_node);
+        struct seglog *seglog =
+            CONTAINER_OF(list_pop_front(&commit->flushes), struct seglog, flush_node);
         ASSERT(!seglog->flushing);
         if (seglog->life != SEGLOG_OFFLINE && seglog->flush_wanted)
             flush_start(seglog);

@@ -1,24 +1,28 @@
 /*
  * The journal's format, and reading what an earlier run left.
  *
- * Role: when a round makes many logs durable at once, their batches go one behind another into one file that one sync
- * covers, instead of one sync per segment file. At the next start every log takes from the journal what its segments lack.
+ * Role: when a round makes many logs durable at once, their batches go one behind another into one
+ * file that one sync covers, instead of one sync per segment file. At the next start every log
+ * takes from the journal what its segments lack.
  *
- *   <root>/journal/<generation>-<shard>-<0|1>.journal, made of zeros at full size, then overwritten in place:
+ *   <root>/journal/<generation>-<shard>-<0|1>.journal, made of zeros at full size, then overwritten
+ * in place:
  *
- *   round: frame, frame, ... each at a multiple of 8; a round begins at a multiple of 4096, so that no synced sector is
- *   ever written again within a cycle
- *   frame: | u32 magic | u32 CRC-32C of the rest and the payload | u32 generation | u32 cycle | 16 topic id |
- *          | i32 partition | u32 payload length | i64 base offset | i64 end offset | 8 zeros | payload: whole batches |
+ *   round: frame, frame, ... each at a multiple of 8; a round begins at a multiple of 4096, so that
+ * no synced sector is ever written again within a cycle frame: | u32 magic | u32 CRC-32C of the
+ * rest and the payload | u32 generation | u32 cycle | 16 topic id | | i32 partition | u32 payload
+ * length | i64 base offset | i64 end offset | 8 zeros | payload: whole batches |
  *
- * Invariants: (1) frames of a file are valid from its start up to the first invalid one, all of one generation and cycle;
- * bytes of older cycles lie behind; (2) segments (synced part) and frames of a log leave no gap between them; (3) a file is
- * overwritten only when every log whose frames it holds has been synced in its segments.
+ * Invariants: (1) frames of a file are valid from its start up to the first invalid one, all of one
+ * generation and cycle; bytes of older cycles lie behind; (2) segments (synced part) and frames of
+ * a log leave no gap between them; (3) a file is overwritten only when every log whose frames it
+ * holds has been synced in its segments.
  *
  * Ownership: read at boot; the index is then read-only for any thread.
  *
- * Failure modes: a torn frame ends the file: its round was never acknowledged. A file that cannot be read is reported and
- * its frames are lost to the logs, which then recover from their segments alone.
+ * Failure modes: a torn frame ends the file: its round was never acknowledged. A file that cannot
+ * be read is reported and its frames are lost to the logs, which then recover from their segments
+ * alone.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,15 +109,14 @@ static bool ref_add(struct seglog_store *store, const struct journal_frame *fram
     if (!grow(&refs, &store->ref_cap, store->ref_count, 1, sizeof(*store->refs)))
         return false;
     store->refs = refs;
-    store->refs[store->ref_count++] =
-        (struct journal_ref){.id = frame->id,
-                             .base = frame->base,
-                             .end = frame->end,
-                             .file = file,
-                             .len = frame->len,
-                             .pos = pos,
-                             .generation = frame->generation,
-                             .cycle = frame->cycle};
+    store->refs[store->ref_count++] = (struct journal_ref){.id = frame->id,
+                                                           .base = frame->base,
+                                                           .end = frame->end,
+                                                           .file = file,
+                                                           .len = frame->len,
+                                                           .pos = pos,
+                                                           .generation = frame->generation,
+                                                           .cycle = frame->cycle};
     return true;
 }
 

@@ -1,21 +1,24 @@
 /*
  * The journal in use: which rounds go through it, and when a file may be overwritten.
  *
- * Role: decides per round between syncing segment files and one journal sync, and keeps account of which logs have bytes
- * that are stable in the journal only.
+ * Role: decides per round between syncing segment files and one journal sync, and keeps account of
+ * which logs have bytes that are stable in the journal only.
  *
  *   file 0: | cycle 7: rounds ....... |        current, filled from the front
- *   file 1: | cycle 6: rounds ....... |        full; its logs are being synced, then it may start over as cycle 8
+ *   file 1: | cycle 6: rounds ....... |        full; its logs are being synced, then it may start
+ * over as cycle 8
  *
- * Invariants: (1) dirty_logs[f] counts the logs with journal_cycle[f] set; (2) a file starts a new cycle only at
- * dirty_logs[f] == 0; (3) what a frame of a log begins with is the log's durable point, so frames leave no gap; (4) cycles
- * rise and never repeat within a generation.
+ * Invariants: (1) dirty_logs[f] counts the logs with journal_cycle[f] set; (2) a file starts a new
+ * cycle only at dirty_logs[f] == 0; (3) what a frame of a log begins with is the log's durable
+ * point, so frames leave no gap; (4) cycles rise and never repeat within a generation.
  *
- * Ownership: owner shard. The files are made by a work item in the background; until they stand, rounds sync directly.
+ * Ownership: owner shard. The files are made by a work item in the background; until they stand,
+ * rounds sync directly.
  *
- * Failure modes: no space for the files: rounds sync directly, another attempt follows later. A write or sync that fails
- * breaks the journal until the next start; what it held from earlier rounds stays there and is read at that start. A log
- * that is offline keeps its file from being reused: rounds then sync directly once the other file is full.
+ * Failure modes: no space for the files: rounds sync directly, another attempt follows later. A
+ * write or sync that fails breaks the journal until the next start; what it held from earlier
+ * rounds stays there and is read at that start. A log that is offline keeps its file from being
+ * reused: rounds then sync directly once the other file is full.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -35,7 +38,8 @@ static enum err journal_file_make(struct commit *commit, uint32_t index, struct 
     if (n < 0 || (size_t)n >= sizeof(path))
         return err_info_set(info, ERR_INVALID_ARGUMENT, "journal path too long");
     struct fs_file *file;
-    enum err err = fs_open(commit->fs, path, FS_READ | FS_WRITE | FS_CREATE | FS_TRUNCATE, &file, info);
+    enum err err =
+        fs_open(commit->fs, path, FS_READ | FS_WRITE | FS_CREATE | FS_TRUNCATE, &file, info);
     if (err)
         return err;
     err = fs_zero(file, 0, commit->config.journal_bytes, info);
@@ -99,7 +103,8 @@ static void journal_drain(struct commit *commit, uint32_t file)
     }
 }
 
-/* Turns to the other file when the current one has no room. False: the other one is still needed. */
+/* Turns to the other file when the current one has no room. False: the other one is still needed.
+ */
 static bool journal_turn(struct commit *commit, uint64_t room)
 {
     struct journal *journal = &commit->journal;
@@ -197,8 +202,7 @@ void journal_note(struct commit *commit, struct round *round, struct round_job *
     ASSERT(job->way == SYNC_JOURNAL && !job->err);
     if (seglog->journal_cycle[file] == 0)
         commit->journal.dirty_logs[file]++;
-    ASSERT(seglog->journal_cycle[file] == 0 ||
-           seglog->journal_cycle[file] == round->journal_cycle);
+    ASSERT(seglog->journal_cycle[file] == 0 || seglog->journal_cycle[file] == round->journal_cycle);
     seglog->journal_cycle[file] = round->journal_cycle;
     seglog->journal_end[file] = job->to;
     seglog->journaled = job->to;

@@ -1,20 +1,23 @@
 /*
  * Idempotent producers: what each producer id last wrote to this partition.
  *
- * Role: tells a repeated batch from a new one and refuses gaps, for the last five batches of each producer. Saved in Kafka's
- * snapshot form:
+ * Role: tells a repeated batch from a new one and refuses gaps, for the last five batches of each
+ * producer. Saved in Kafka's snapshot form:
  *
  *   <offset>.snapshot: | int16 version 1 | uint32 CRC-32C of the rest | int32 count | entries |
- *   entry: | int64 id | int16 epoch | int32 last sequence | int64 last offset | int32 offset delta | int64 timestamp |
- *          | int32 coordinator epoch (-1) | int64 first offset of the open transaction (-1) |
- *   A producer has one entry per remembered batch, oldest first; Kafka's own reader keeps the last of them.
+ *   entry: | int64 id | int16 epoch | int32 last sequence | int64 last offset | int32 offset delta
+ * | int64 timestamp | | int32 coordinator epoch (-1) | int64 first offset of the open transaction
+ * (-1) | A producer has one entry per remembered batch, oldest first; Kafka's own reader keeps the
+ * last of them.
  *
- * Invariants: (1) a producer has 0 to 5 batches in order of append, newest last; (2) same epoch for all of them.
+ * Invariants: (1) a producer has 0 to 5 batches in order of append, newest last; (2) same epoch for
+ * all of them.
  *
  * Ownership: owner shard; recovery fills it on a worker before the log is shared.
  *
- * Failure modes: without memory, or with PRODUCERS_MAX ids, the oldest producers go first; a batch of a forgotten producer
- * is accepted with any sequence. A damaged snapshot is an error that recovery answers by walking batches.
+ * Failure modes: without memory, or with PRODUCERS_MAX ids, the oldest producers go first; a batch
+ * of a forgotten producer is accepted with any sequence. A damaged snapshot is an error that
+ * recovery answers by walking batches.
  */
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,26 +1,31 @@
 /*
  * Opening a log: from the files of a folder to a log that serves.
  *
- * Role: runs once per log at open, on a worker, and brings the folder and the memory to the state "everything that was
- * acknowledged, nothing torn":
+ * Role: runs once per log at open, on a worker, and brings the folder and the memory to the state
+ * "everything that was acknowledged, nothing torn":
  *
- *   1. list segments; read weir-checkpoint, leader-epoch-checkpoint and the producer snapshot that belongs to the point
- *   2. segments before the point: trusted, their indexes checked by size and order, made again when damaged
- *   3. from the point on: walk batch by batch with checksums, noting indexes, epochs and producers; the first batch that is
- *      torn, or does not continue the offsets, ends the log; what lies behind is cut off
+ *   1. list segments; read weir-checkpoint, leader-epoch-checkpoint and the producer snapshot that
+ * belongs to the point
+ *   2. segments before the point: trusted, their indexes checked by size and order, made again when
+ * damaged
+ *   3. from the point on: walk batch by batch with checksums, noting indexes, epochs and producers;
+ * the first batch that is torn, or does not continue the offsets, ends the log; what lies behind is
+ * cut off
  *   4. journals of earlier runs: batches that continue the log are appended
  *   5. sync what was walked, cut or appended, so that everything then visible is durable
  *
- * Invariants: (1) offsets of the result have no hole; (2) a batch below the recovery point is never cut; (3) nothing is
- * visible that a power cut could take back; (4) behind the last batch of the active segment lie only zeros or nothing.
+ * Invariants: (1) offsets of the result have no hole; (2) a batch below the recovery point is never
+ * cut; (3) nothing is visible that a power cut could take back; (4) behind the last batch of the
+ * active segment lie only zeros or nothing.
  *
  * Ownership: the log is not shared yet; all fields are the worker's.
  *
- * Failure modes: a damaged checkpoint, index, snapshot or epoch file costs a longer walk. Damage of a segment behind the
- * point cuts the log there (counted and reported); damage before it is found by the reader of those batches. A disk that
- * fails makes this log fail to open, and no other.
+ * Failure modes: a damaged checkpoint, index, snapshot or epoch file costs a longer walk. Damage of
+ * a segment behind the point cuts the log there (counted and reported); damage before it is found
+ * by the reader of those batches. A disk that fails makes this log fail to open, and no other.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/diag.h"
@@ -71,8 +76,7 @@ static bool recovery_list_each(void *arg, const char *name, enum fs_kind kind)
 static enum err recovery_list(struct recovery *recovery)
 {
     struct seglog *seglog = recovery->seglog;
-    enum err err =
-        fs_list(seglog->fs, seglog->dir, recovery_list_each, recovery, recovery->info);
+    enum err err = fs_list(seglog->fs, seglog->dir, recovery_list_each, recovery, recovery->info);
     if (!err && recovery->out_of_memory)
         err = err_info_set(recovery->info, ERR_NO_MEMORY, "opening %s", seglog->name);
     if (err)
@@ -170,7 +174,8 @@ static enum err recovery_segments(struct recovery *recovery)
             found = true;
         }
     }
-    if (recovery->has_point && !found && recovery->point.offset.value == seglog->segments[0]->base.value)
+    if (recovery->has_point && !found &&
+        recovery->point.offset.value == seglog->segments[0]->base.value)
         found = true; /* everything below was deleted: nothing to trust, nothing lost */
     recovery->has_point = recovery->has_point && found;
     if (!recovery->has_point) {
@@ -180,7 +185,8 @@ static enum err recovery_segments(struct recovery *recovery)
     return ERR_OK;
 }
 
-/* Producer state as of the point: the snapshot there, else made again from all batches before it. */
+/* Producer state as of the point: the snapshot there, else made again from all batches before it.
+ */
 static enum err recovery_producers(struct recovery *recovery, struct record_offset upto)
 {
     struct seglog *seglog = recovery->seglog;

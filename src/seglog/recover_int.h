@@ -15,16 +15,17 @@ struct recovery {
     uint32_t snapshot_count;
     uint32_t snapshot_cap;
     bool out_of_memory;
-    bool fresh;     /* no segment file yet */
+    bool fresh; /* no segment file yet */
     bool has_point;
-    bool changed;   /* something was cut or appended */
+    bool changed; /* something was cut or appended */
     struct checkpoint point;
     uint32_t walk_index;
     uint64_t walked;
     uint64_t cut;
 };
 
-/* The folder: made, or found and checked to belong to this very log; one of another log is moved away. */
+/* The folder: made, or found and checked to belong to this very log; one of another log is moved
+ * away. */
 MUST_CHECK enum err recovery_folder(struct recovery *recovery, bool must_exist);
 /* Takes a batch at the log's end into the account of its segment, epochs and producers. */
 MUST_CHECK enum err recovery_note(struct recovery *recovery, struct segment *segment,

@@ -3,17 +3,19 @@
  *
  * Role: the steps that recover.c puts in order.
  *
- *   partition.metadata:  "version: 0\ntopic_id: <16 bytes as 22 characters of URL-safe Base64>\n", as Kafka writes it
+ *   partition.metadata:  "version: 0\ntopic_id: <16 bytes as 22 characters of URL-safe Base64>\n",
+ * as Kafka writes it
  *
- * Invariants: (1) a folder of another topic id is never adopted, since a topic of the same name was deleted before; (2) an
- * index is either in order and within its segment, or made again from the batches; (3) journal batches are appended only
- * where they continue the log.
+ * Invariants: (1) a folder of another topic id is never adopted, since a topic of the same name was
+ * deleted before; (2) an index is either in order and within its segment, or made again from the
+ * batches; (3) journal batches are appended only where they continue the log.
  *
  * Ownership: as recover.c.
  *
  * Failure modes: as recover.c.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/diag.h"
@@ -41,7 +43,8 @@ static void topic_id_text(char out[TOPIC_ID_TEXT], const uint8_t id[16])
     out[n] = 0;
 }
 
-/* Whether the folder belongs to this topic id; a folder without readable metadata counts as ours. */
+/* Whether the folder belongs to this topic id; a folder without readable metadata counts as ours.
+ */
 static bool folder_is_ours(struct seglog *seglog, const char *path, const char *id_text)
 {
     uint8_t *data = NULL;
@@ -97,8 +100,8 @@ enum err recovery_folder(struct recovery *recovery, bool must_exist)
         enum err err = fs_rename(seglog->fs, seglog->dir, away, recovery->info);
         if (err)
             return err;
-        diag(DIAG_WARN, "seglog", "log=%s folder=\"of a deleted topic\" moved_to=%s",
-             seglog->name, away);
+        diag(DIAG_WARN, "seglog", "log=%s folder=\"of a deleted topic\" moved_to=%s", seglog->name,
+             away);
         struct err_info ignored;
         if (fs_remove_tree(seglog->fs, away, &ignored) != ERR_OK)
             diag(DIAG_WARN, "seglog", "folder=%s error=\"%s\"", away, ignored.text);
@@ -158,7 +161,8 @@ static uint32_t index_good(const uint8_t *data, size_t len, uint64_t limit)
     return good;
 }
 
-/* Entries of a time index that rise and lie below the offset limit; the last good one is returned. */
+/* Entries of a time index that rise and lie below the offset limit; the last good one is returned.
+ */
 static uint32_t time_good(const uint8_t *data, size_t len, int64_t limit, int64_t *ret_ms,
                           int64_t *ret_offset)
 {
@@ -249,11 +253,11 @@ enum err recovery_trust(struct recovery *recovery, uint32_t index)
     int64_t ms = -1, offset = -1;
     segment->finished = true;
     segment->bytes = segment->zeroed;
-    bool good = index_read(seglog, segment->base, ".index", INDEX_ENTRY_SIZE, &data, &len) &&
-                index_read(seglog, segment->base, ".timeindex", TIME_ENTRY_SIZE, &times,
-                           &times_len) &&
-                index_good(data, len, segment->bytes) == len / INDEX_ENTRY_SIZE &&
-                time_good(times, times_len, span, &ms, &offset) == times_len / TIME_ENTRY_SIZE;
+    bool good =
+        index_read(seglog, segment->base, ".index", INDEX_ENTRY_SIZE, &data, &len) &&
+        index_read(seglog, segment->base, ".timeindex", TIME_ENTRY_SIZE, &times, &times_len) &&
+        index_good(data, len, segment->bytes) == len / INDEX_ENTRY_SIZE &&
+        time_good(times, times_len, span, &ms, &offset) == times_len / TIME_ENTRY_SIZE;
     free(data);
     free(times);
     if (!good) {
@@ -352,8 +356,7 @@ static enum err frame_replay(struct recovery *recovery, struct fs_file *file,
                  seglog->name, seglog->end.value, header.base_offset.value);
             return ERR_OK;
         }
-        enum err err =
-            fs_pwrite(file, batch.data, batch.len, segment->bytes, recovery->info);
+        enum err err = fs_pwrite(file, batch.data, batch.len, segment->bytes, recovery->info);
         if (!err)
             err = recovery_note(recovery, segment, &header);
         if (err)
@@ -371,8 +374,8 @@ static enum err ref_replay(struct recovery *recovery, const struct journal_ref *
     struct seglog *seglog = recovery->seglog;
     struct seglog_store *store = seglog->commit->store;
     struct fs_file *journal;
-    enum err err = fs_open(seglog->fs, store->journal_paths[ref->file], FS_READ, &journal,
-                           recovery->info);
+    enum err err =
+        fs_open(seglog->fs, store->journal_paths[ref->file], FS_READ, &journal, recovery->info);
     if (err)
         return err;
     uint8_t *payload = malloc(ref->len); /* checked against the journal's size when indexed */
@@ -392,8 +395,7 @@ enum err recovery_replay(struct recovery *recovery)
 {
     struct seglog *seglog = recovery->seglog;
     uint32_t count = 0;
-    const struct journal_ref *refs =
-        journal_refs_of(seglog->commit->store, seglog->id, &count);
+    const struct journal_ref *refs = journal_refs_of(seglog->commit->store, seglog->id, &count);
     struct segment *segment = seglog_active(seglog);
     struct fs_file *file = NULL;
     enum err err = ERR_OK;

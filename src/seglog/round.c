@@ -1,7 +1,8 @@
 /*
  * A commit round on the worker: write, then make durable.
  *
- * Role: the only code that writes segments and journals while the server runs. One work item per round and shard:
+ * Role: the only code that writes segments and journals while the server runs. One work item per
+ * round and shard:
  *
  *   for each log:      write its pending batches to its segments (one pwritev per segment)
  *   for each log that needs durability, either
@@ -9,17 +10,21 @@
  *      journal:        put the batches behind its last durable point into the journal
  *   once:              write and fdatasync the journal
  *
- * A segment that is synced directly is written ahead with zeros in steps: a sync of overwritten blocks needs no change of
- * the file's metadata and is several times cheaper than a sync of a growing file.
+ * A segment that is synced directly is written ahead with zeros in steps: a sync of overwritten
+ * blocks needs no change of the file's metadata and is several times cheaper than a sync of a
+ * growing file.
  *
- * Invariants: (1) no log is reported durable before the sync that covers it returned well; (2) a failed sync or write is
- * never repeated; (3) after a write refused for lack of space the segment ends where it ended before; (4) a journal frame
- * is written only for batches whose segment write went well.
+ * Invariants: (1) no log is reported durable before the sync that covers it returned well; (2) a
+ * failed sync or write is never repeated; (3) after a write refused for lack of space the segment
+ * ends where it ended before; (4) a journal frame is written only for batches whose segment write
+ * went well.
  *
- * Ownership: runs on a worker; has the round, the segments' worker half and the slices' bytes (protected by tail.keep).
+ * Ownership: runs on a worker; has the round, the segments' worker half and the slices' bytes
+ * (protected by tail.keep).
  *
- * Failure modes: lack of space is reported as ERR_DISK_FULL with everything taken back; any other failure is the job's
- * error and takes its log offline; a journal that fails is left for good, and its jobs are synced directly.
+ * Failure modes: lack of space is reported as ERR_DISK_FULL with everything taken back; any other
+ * failure is the job's error and takes its log offline; a journal that fails is left for good, and
+ * its jobs are synced directly.
  */
 #include "seglog/bytes_int.h"
 #include "seglog/commit_int.h"
@@ -98,7 +103,8 @@ static enum err job_undo(struct round *round, struct round_job *job, uint32_t ex
     for (uint32_t i = extents; i-- > 0;) {
         struct round_extent *extent = first + i;
         struct segment *segment = extent->segment;
-        if (i > 0 && segment->file) { /* began with this round's second or later extent: must not stay */
+        if (i > 0 &&
+            segment->file) { /* began with this round's second or later extent: must not stay */
             char path[SEGLOG_PATH_MAX];
             fs_close(segment->file);
             segment->file = NULL;

@@ -1,22 +1,26 @@
 /*
  * The log: life cycle, state, waiting appends.
  *
- * Role: ties segments, tail, producers and epochs of one partition together and decides what callers may see.
+ * Role: ties segments, tail, producers and epochs of one partition together and decides what
+ * callers may see.
  *
  *   start <= high watermark (`written`) <= end;  synced <= written, journaled <= written
  *
  *   opening --ok--> SERVING --close, delete--> CLOSING --> gone
  *                      `--disk error--> OFFLINE --close, delete--> gone
  *
- * Invariants: (1) the order of offsets above; (2) the last segment is active, all others sealed; (3) the tail, where not
- * empty, ends at `end`; (4) an accepted append ends with exactly one on_done; (5) a log is freed only when no work item
- * refers to it.
+ * Invariants: (1) the order of offsets above; (2) the last segment is active, all others sealed;
+ * (3) the tail, where not empty, ends at `end`; (4) an accepted append ends with exactly one
+ * on_done; (5) a log is freed only when no work item refers to it.
  *
- * Ownership: owner shard; opening, housekeeping and removal run on workers with the log marked busy.
+ * Ownership: owner shard; opening, housekeeping and removal run on workers with the log marked
+ * busy.
  *
- * Failure modes: a disk error takes the log offline: waiting appends fail with ERR_STORAGE, readers are refused, the other
- * logs go on. Lack of space fails waiting appends with ERR_DISK_FULL and takes back what was not written.
+ * Failure modes: a disk error takes the log offline: waiting appends fail with ERR_STORAGE, readers
+ * are refused, the other logs go on. Lack of space fails waiting appends with ERR_DISK_FULL and
+ * takes back what was not written.
  */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -38,8 +42,7 @@ bool seglog_segment_add(struct seglog *seglog, struct segment *segment)
 {
     void *segments = seglog->segments;
     if (seglog->segment_count >= SEGMENTS_MAX ||
-        !grow(&segments, &seglog->segment_cap, seglog->segment_count, 1,
-              sizeof(*seglog->segments)))
+        !grow(&segments, &seglog->segment_cap, seglog->segment_count, 1, sizeof(*seglog->segments)))
         return false;
     seglog->segments = segments;
     seglog->segments[seglog->segment_count++] = segment;
@@ -154,9 +157,9 @@ static void open_done(struct work *work)
     ASSERT(commit->opening > 0);
     commit->opening--;
     open->seglog = open->opening;
-    if (open->err) {
+    if (open->err && open->err != ERR_NOT_FOUND) {
         atomic_store(&commit->store->open_failed, true);
-    } else {
+    } else if (!open->err) {
         seglog_check(open->seglog);
         list_push_back(&commit->logs, &open->seglog->all_node);
         if (open->recovered_bytes >= CHECKPOINT_EVERY_BYTES) {
@@ -326,8 +329,7 @@ static void segments_rewind(struct seglog *seglog)
         segment_destroy(segment);
     }
     struct segment *active = seglog_active(seglog);
-    struct segment_mark empty = {
-        .max_ms = -1, .max_ms_last = record_offset(-1), .indexed_ms = -1};
+    struct segment_mark empty = {.max_ms = -1, .max_ms_last = record_offset(-1), .indexed_ms = -1};
     bool kept = seglog->segment_count > mark->segment_count;
     segment_rewind(active, kept ? &empty : &mark->active);
 }

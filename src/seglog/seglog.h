@@ -101,8 +101,10 @@ struct seglog_op {
     struct list_node node;
     struct seglog *seglog;
     int kind;
+    int step;
     int64_t arg;
-    bool started;
+    struct record_offset *removed; /* bases of segments to remove */
+    uint32_t removed_count;
 };
 
 /*
@@ -200,6 +202,22 @@ MUST_CHECK enum err seglog_append(struct seglog *seglog, struct seglog_append *a
 
 enum { SEGLOG_READ_RANGES_MAX = 32 };
 
+/* Where on disk a read or a search goes on; private. */
+struct seglog_cold {
+    struct record_offset segment;      /* base */
+    struct record_offset next_segment; /* base of the one behind it; -1: none */
+    struct record_offset bound;        /* only batches that begin below */
+    struct file_pos pos;               /* a batch begins here, at or before the one wanted */
+    bool exact;                        /* pos is the very batch wanted */
+    bool indexed;                      /* pos comes from the index in memory */
+    bool ended;                        /* nothing wanted in this segment */
+    uint64_t end;                      /* bytes of the segment that are written */
+    uint64_t index_bytes;              /* good bytes of its index files */
+    uint64_t time_bytes;
+    struct file_pos next_pos;
+    struct record_offset next_pos_segment;
+};
+
 struct seglog_read {
     /* set by the caller; zero the rest */
     struct record_offset from;
@@ -260,6 +278,9 @@ struct seglog_find {
     struct work work;
     struct seglog *seglog;
     struct seglog_cold cold_read;
+    struct record_offset from;
+    struct record_offset bound;
+    int64_t wanted_ms;
 };
 
 #define SEGLOG_FIND_MAX INT64_MIN

@@ -1,8 +1,9 @@
 /*
  * Structures of the log shared between its files. Private to seglog.
  *
- * Two halves never touch the same field at the same time: the shard half (offsets, tail, indexes, producers) belongs to
- * the owner shard; the worker half (marked "worker") belongs to whichever disk work item currently holds the log.
+ * Two halves never touch the same field at the same time: the shard half (offsets, tail, indexes,
+ * producers) belongs to the owner shard; the worker half (marked "worker") belongs to whichever
+ * disk work item currently holds the log.
  */
 #ifndef WEIR_SEGLOG_SEGLOG_INT_H
 #define WEIR_SEGLOG_SEGLOG_INT_H
@@ -26,7 +27,9 @@ enum {
     ZERO_STEP_MAX = 8 * 1024 * 1024
 };
 
-/* ---- segment.c ------------------------------------------------------------------------------------------------- */
+/* ---- segment.c
+ * -------------------------------------------------------------------------------------------------
+ */
 
 /* Entries of one index that are not yet in its file, in the file's own bytes. */
 struct index_part {
@@ -52,17 +55,17 @@ struct segment {
     uint64_t bytes;   /* appended, pending ones included */
     uint64_t written; /* by finished rounds */
     int64_t created_ms;
-    int64_t first_ms; /* time of the first batch; -1: none */
-    int64_t max_ms;   /* -1: none */
+    int64_t first_ms;                 /* time of the first batch; -1: none */
+    int64_t max_ms;                   /* -1: none */
     struct record_offset max_ms_last; /* last offset of the batch that holds max_ms */
     uint64_t since_index;
     int64_t indexed_ms; /* of the last time index entry */
     struct index_part index;
     struct index_part time;
-    bool dir_unsynced; /* worker: the file's entry in the folder */
-    bool sealed;     /* a later segment exists: no more appends */
-    bool unsynced;   /* has written bytes that were not synced */
-    bool finished;   /* sealed, synced, trimmed, indexes whole in their files */
+    bool dir_unsynced;    /* worker: the file's entry in the folder */
+    bool sealed;          /* a later segment exists: no more appends */
+    bool unsynced;        /* has written bytes that were not synced */
+    bool finished;        /* sealed, synced, trimmed, indexes whole in their files */
     struct fs_file *file; /* worker; NULL: to be opened by the next write */
     uint64_t zeroed;      /* worker: size of the file, bytes behind the data are zeros */
     uint32_t zero_step;   /* worker */
@@ -76,8 +79,8 @@ bool segment_path(char ret_path[SEGLOG_PATH_MAX], const char *dir, struct record
                   const char *suffix);
 /* Base offset of "<20 digits>.log"; -1 for any other name. */
 int64_t segment_name_parse(const char *name, const char *suffix);
-/* Accounts for an appended batch at the segment's end and makes index entries. False: out of memory (index is then
- * sparser, nothing else). */
+/* Accounts for an appended batch at the segment's end and makes index entries. False: out of memory
+ * (index is then sparser, nothing else). */
 void segment_note(struct segment *segment, const struct batch_header *header, uint32_t interval);
 struct segment_mark segment_mark(const struct segment *segment);
 void segment_rewind(struct segment *segment, const struct segment_mark *mark);
@@ -86,11 +89,14 @@ void segment_index_close(struct segment *segment);
 /* Greatest entry in memory whose offset is not above the one asked; false: none in memory. */
 bool segment_index_find(const struct segment *segment, struct record_offset offset,
                         struct file_pos *ret_pos);
-/* Offset behind the greatest time entry in memory whose time is below the one asked; false: none. */
+/* Offset behind the greatest time entry in memory whose time is below the one asked; false: none.
+ */
 bool segment_time_find(const struct segment *segment, int64_t timestamp_ms,
                        struct record_offset *ret_offset);
 
-/* ---- tail.c ---------------------------------------------------------------------------------------------------- */
+/* ---- tail.c
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 /* One batch in memory. */
 struct tail_entry {
@@ -99,7 +105,8 @@ struct tail_entry {
     struct iobuf *buf; /* one reference */
     const uint8_t *data;
     uint32_t size;
-    uint32_t charge; /* bytes given back when the entry goes; only the last entry of a shared block carries it */
+    uint32_t charge; /* bytes given back when the entry goes; only the last entry of a shared block
+                        carries it */
     int64_t max_ms;
 };
 
@@ -111,7 +118,7 @@ struct tail {
     uint32_t count;
     struct iobuf *block; /* small batches are copied in here, one after another */
     uint32_t block_used;
-    uint32_t block_next; /* size of the next block */
+    uint32_t block_next;       /* size of the next block */
     struct record_offset keep; /* entries ending above this must stay: not written, or in a round */
 };
 
@@ -121,7 +128,8 @@ static inline struct tail_entry *tail_at(const struct tail *tail, uint32_t i)
 }
 
 struct commit;
-/* Adds a batch, copying a small one; takes the reference in range on success. NULL: out of memory. */
+/* Adds a batch, copying a small one; takes the reference in range on success. NULL: out of memory.
+ */
 struct tail_entry *tail_push(struct seglog *seglog, struct iobuf_range *range,
                              const struct batch_header *header);
 /* Drops entries at or behind the offset (an append taken back). */
@@ -132,7 +140,9 @@ uint32_t tail_find(const struct tail *tail, struct record_offset offset);
 /* Drops oldest batches of the shard until the budget holds. */
 void tail_evict(struct commit *commit);
 
-/* ---- producers.c ----------------------------------------------------------------------------------------------- */
+/* ---- producers.c
+ * -----------------------------------------------------------------------------------------------
+ */
 
 struct producer_batch {
     int32_t last_sequence;
@@ -155,8 +165,8 @@ struct producers {
 MUST_CHECK bool producers_init(struct producers *producers);
 void producers_deinit(struct producers *producers);
 const struct producer *producers_get(const struct producers *producers, int64_t id);
-/* Section "Exactly-once appends" of the README. On a duplicate ret_duplicate tells the first time's batch, else its
- * delta is -1. */
+/* Section "Exactly-once appends" of the README. On a duplicate ret_duplicate tells the first time's
+ * batch, else its delta is -1. */
 MUST_CHECK enum err producers_check(const struct producers *producers,
                                     const struct batch_header *header,
                                     struct producer_batch *ret_duplicate, struct err_info *info);
@@ -171,7 +181,8 @@ struct producer_undo {
     struct producer former;
 };
 /*
- * Snapshot file in Kafka's format, as of `written`: what later batches changed is taken from undo (oldest first).
+ * Snapshot file in Kafka's format, as of `written`: what later batches changed is taken from undo
+ * (oldest first).
  */
 void producers_encode(const struct producers *producers, struct record_offset written,
                       const struct producer_undo *undo, uint32_t undo_count, struct bytebuf *out);
@@ -179,7 +190,9 @@ MUST_CHECK enum err producers_decode(struct producers *producers, struct slice b
                                      struct err_info *info);
 void producers_clear(struct producers *producers);
 
-/* ---- epochs.c -------------------------------------------------------------------------------------------------- */
+/* ---- epochs.c
+ * --------------------------------------------------------------------------------------------------
+ */
 
 struct epoch_start {
     struct leader_epoch epoch;
@@ -201,7 +214,8 @@ void epochs_trim(struct epochs *epochs, struct record_offset start);
 void epochs_encode(const struct epochs *epochs, struct bytebuf *out);
 MUST_CHECK enum err epochs_decode(struct epochs *epochs, struct slice text, struct err_info *info);
 
-/* ---- checkpoint.c ---------------------------------------------------------------------------------------------- */
+/* ---- checkpoint.c
+ * ---------------------------------------------------------------------------------------------- */
 
 /* "weir-checkpoint": what recovery may rely on. */
 struct checkpoint {
@@ -218,7 +232,9 @@ void checkpoint_encode(const struct checkpoint *checkpoint, struct bytebuf *out)
 MUST_CHECK enum err checkpoint_decode(struct slice text, struct checkpoint *ret_checkpoint,
                                       struct err_info *info);
 
-/* ---- the log --------------------------------------------------------------------------------------------------- */
+/* ---- the log
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 /* State at a boundary between appends, to take back what could not be written. */
 struct log_mark {
@@ -246,17 +262,17 @@ struct seglog {
 
     struct record_offset start;
     struct record_offset end;
-    struct record_offset written;   /* high watermark: rounds up to here are done */
-    struct record_offset synced;    /* segments are on stable storage below this */
-    struct record_offset journaled; /* the journal holds [synced, journaled) */
+    struct record_offset written;        /* high watermark: rounds up to here are done */
+    struct record_offset synced;         /* segments are on stable storage below this */
+    struct record_offset journaled;      /* the journal holds [synced, journaled) */
     struct record_offset durable_wanted; /* some waiter needs durability up to here */
     struct leader_epoch epoch;
-    struct log_mark mark_written;  /* state at `written` */
-    struct log_mark mark_round;    /* state at the end of the round in flight */
-    uint64_t unsynced_bytes;       /* written since `synced` */
-    uint64_t point_bytes;          /* appended since the last recovery point */
-    struct checkpoint point;       /* last written recovery point */
-    uint64_t full_until_us;        /* appends are refused for lack of space until then */
+    struct log_mark mark_written; /* state at `written` */
+    struct log_mark mark_round;   /* state at the end of the round in flight */
+    uint64_t unsynced_bytes;      /* written since `synced` */
+    uint64_t point_bytes;         /* appended since the last recovery point */
+    struct checkpoint point;      /* last written recovery point */
+    uint64_t full_until_us;       /* appends are refused for lack of space until then */
 
     struct tail tail;
     struct producers producers;
@@ -269,20 +285,21 @@ struct seglog {
     struct list_node dirty_node;
     struct list_node all_node; /* in commit->logs */
     struct list_node flush_node;
-    uint64_t pending_bytes;   /* appended, not written */
+    uint64_t pending_bytes; /* appended, not written */
     bool in_round;
     bool flushing;
-    bool flush_wanted;        /* another flush after the one running */
-    bool point_wanted;        /* it is to write a recovery point too */
-    bool folder_unsynced;     /* the folder's entry in its parent */
-    bool epochs_changed;      /* since the last recovery point */
+    bool flush_wanted;                 /* another flush after the one running */
+    bool point_wanted;                 /* it is to write a recovery point too */
+    bool folder_unsynced;              /* the folder's entry in its parent */
+    bool epochs_changed;               /* since the last recovery point */
     struct record_offset snapshots[2]; /* offsets of snapshot files, newest first; -1: none */
-    uint32_t busy;        /* reads, finds, housekeeping on workers */
-    uint32_t journal_cycle[2]; /* cycle of each journal file that holds unsynced bytes of this log; 0: none */
+    uint32_t busy;                     /* reads, finds, housekeeping on workers */
+    uint32_t journal_cycle[2]; /* cycle of each journal file that holds unsynced bytes of this log;
+                                  0: none */
     struct record_offset journal_end[2];
-    struct list_node ops;       /* housekeeping waiting for its turn */
-    struct seglog_op *op;       /* the one running */
-    struct seglog_op *ending;   /* close or delete */
+    struct list_node ops;     /* housekeeping waiting for its turn */
+    struct seglog_op *op;     /* the one running */
+    struct seglog_op *ending; /* close or delete */
     struct {
         struct record_offset offset; /* where a sequential reader will go on */
         struct record_offset segment;

@@ -1,21 +1,26 @@
 /*
  * One segment: its names, its counts and its two sparse indexes.
  *
- * Role: a segment is a file of consecutive batches and the two indexes that lead into it, in Kafka's own formats:
+ * Role: a segment is a file of consecutive batches and the two indexes that lead into it, in
+ * Kafka's own formats:
  *
- *   <base>.log        batches, one after another; behind the last one zeros may follow while the segment is active
- *   <base>.index      | int32 last offset of a batch - base | int32 position of that batch |             8 bytes each
- *   <base>.timeindex  | int64 greatest timestamp so far | int32 last offset of its batch - base |      12 bytes each
+ *   <base>.log        batches, one after another; behind the last one zeros may follow while the
+ * segment is active <base>.index      | int32 last offset of a batch - base | int32 position of
+ * that batch |             8 bytes each <base>.timeindex  | int64 greatest timestamp so far | int32
+ * last offset of its batch - base |      12 bytes each
  *
- * An index entry is made for the first batch behind every index_interval bytes. New entries wait in memory in the bytes of
- * the file and are appended to it by a flush.
+ * An index entry is made for the first batch behind every index_interval bytes. New entries wait in
+ * memory in the bytes of the file and are appended to it by a flush.
  *
- * Invariants: (1) base <= offset of every entry; (2) offsets and positions rise strictly in .index, times and offsets rise
- * strictly in .timeindex; (3) written <= bytes; (4) flushed is a multiple of the entry size.
+ * Invariants: (1) base <= offset of every entry; (2) offsets and positions rise strictly in .index,
+ * times and offsets rise strictly in .timeindex; (3) written <= bytes; (4) flushed is a multiple of
+ * the entry size.
  *
- * Ownership: the counts and index parts belong to the owner shard; file, zeroed and zero_step to the work item at hand.
+ * Ownership: the counts and index parts belong to the owner shard; file, zeroed and zero_step to
+ * the work item at hand.
  *
- * Failure modes: without memory an index entry is left out; a sparser index costs a longer scan and nothing else.
+ * Failure modes: without memory an index entry is left out; a sparser index costs a longer scan and
+ * nothing else.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,20 +1,21 @@
 /*
  * The store: what all shards share of the logs.
  *
- * Role: knows the folders, counts the starts, and keeps the index of the journals that the last runs left until every log
- * has taken its part.
+ * Role: knows the folders, counts the starts, and keeps the index of the journals that the last
+ * runs left until every log has taken its part.
  *
- *   <root>/generation               the count of starts, decimal, replaced atomically before anything is served
- *   <root>/topics/<topic>-<n>/      one folder per log
- *   <root>/journal/                 journals, see journal.c
+ *   <root>/generation               the count of starts, decimal, replaced atomically before
+ * anything is served <root>/topics/<topic>-<n>/      one folder per log <root>/journal/ journals,
+ * see journal.c
  *
- * Invariants: (1) the generation rises with every start, so epochs and journal names never repeat; (2) journals of earlier
- * generations are removed only after all logs opened and synced what they took from them.
+ * Invariants: (1) the generation rises with every start, so epochs and journal names never repeat;
+ * (2) journals of earlier generations are removed only after all logs opened and synced what they
+ * took from them.
  *
  * Ownership: made and closed by the boot thread; read-only in between but for the open_failed flag.
  *
- * Failure modes: without a readable generation file the start fails, since a repeated epoch would mislead clients; a
- * missing one is a new store.
+ * Failure modes: without a readable generation file the start fails, since a repeated epoch would
+ * mislead clients; a missing one is a new store.
  */
 #include <inttypes.h>
 #include <stdatomic.h>

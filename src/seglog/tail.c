@@ -1,19 +1,22 @@
 /*
  * The tail: recent batches in memory.
  *
- * Role: what was appended lately is served to readers without touching the disk, and is what a commit round writes and a
- * journal frame repeats. One tail per log, one budget per shard, oldest batch of the shard goes first.
+ * Role: what was appended lately is served to readers without touching the disk, and is what a
+ * commit round writes and a journal frame repeats. One tail per log, one budget per shard, oldest
+ * batch of the shard goes first.
  *
  *   entries (ring):  | written, may go ...  | in the round | pending |
  *                    first                  keep                      first + count
  *   shard fifo:      | log A | log B | log A | ...  owner of each entry, in order of append
  *
- * A large batch stays where the socket put it, pinned by a reference. A small one is copied into the log's current block:
- * it would pin a network buffer many times its size, and batches lying one behind another read and write as one range.
+ * A large batch stays where the socket put it, pinned by a reference. A small one is copied into
+ * the log's current block: it would pin a network buffer many times its size, and batches lying one
+ * behind another read and write as one range.
  *
- * Invariants: (1) entries of a log are consecutive in offsets, end of one <= base of the next; (2) entries ending above
- * `keep` are never evicted; (3) the shard fifo holds each log as often as its tail holds entries, in the same order;
- * (4) tail_bytes is the sum of the entries' charges plus the capacity of open blocks.
+ * Invariants: (1) entries of a log are consecutive in offsets, end of one <= base of the next; (2)
+ * entries ending above `keep` are never evicted; (3) the shard fifo holds each log as often as its
+ * tail holds entries, in the same order; (4) tail_bytes is the sum of the entries' charges plus the
+ * capacity of open blocks.
  *
  * Ownership: owner shard. A round reads the bytes through slices that `keep` protects.
  *
@@ -198,10 +201,10 @@ void tail_rewind(struct seglog *seglog, struct record_offset end)
     struct tail *tail = &seglog->tail;
     uint32_t dropped = 0;
     tail_block_close(seglog);
-    while (tail->count > 0 &&
-           record_offset_before(end, tail_at(tail, tail->count - 1)->end)) {
+    while (tail->count > 0 && record_offset_before(end, tail_at(tail, tail->count - 1)->end)) {
         struct tail_entry *entry = tail_at(tail, tail->count - 1);
-        /* A closed block's charge may sit on an entry that goes while older ones keep the block: pass it on. */
+        /* A closed block's charge may sit on an entry that goes while older ones keep the block:
+         * pass it on. */
         struct tail_entry *before = tail->count > 1 ? tail_at(tail, tail->count - 2) : NULL;
         if (before && before->buf == entry->buf && before->charge == 0)
             before->charge = entry->charge;

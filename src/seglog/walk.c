@@ -1,13 +1,14 @@
 /*
  * Walking the batches of a segment file.
  *
- * Role: the one reader of segment bytes that may be torn. Reads large pieces, hands out one batch at a time.
+ * Role: the one reader of segment bytes that may be torn. Reads large pieces, hands out one batch
+ * at a time.
  *
  *   | batch | batch | batch | torn batch ... or zeros written ahead ... |
  *                           ^ the walk ends here; pos stays
  *
- * Invariants: (1) a batch handed out lies within `end`, has a valid header and, when asked, a true checksum; (2) the buffer
- * grows only to a size that the file really has, at most BATCH_SIZE_MAX.
+ * Invariants: (1) a batch handed out lies within `end`, has a valid header and, when asked, a true
+ * checksum; (2) the buffer grows only to a size that the file really has, at most BATCH_SIZE_MAX.
  *
  * Ownership: the caller's, on a worker.
  *
