@@ -1,11 +1,12 @@
 /*
  * Stage one of the JSON scanner (see json_index.h).
  *
- * Per block of 64 bytes one bit mask for each class of byte; strings are found by the running parity of unescaped
- * quotes, which carries from block to block. The last block is padded with blanks, so nothing is read behind the text.
+ * Per block of 64 bytes one bit mask for each class of byte; strings are found by the running
+ * parity of unescaped quotes, which carries from block to block. The last block is padded with
+ * blanks, so nothing is read behind the text.
  *
- * Invariants: (1) entries ascend and lie inside the text; (2) there are as many as there are tokens, and no more than
- * bytes; (3) all kernels give equal entries and flags for equal text.
+ * Invariants: (1) entries ascend and lie inside the text; (2) there are as many as there are
+ * tokens, and no more than bytes; (3) all kernels give equal entries and flags for equal text.
  * Ownership: the index owns its entries; one user at a time. Failure: memory only.
  */
 #include "codec/json_index.h"
@@ -20,7 +21,8 @@ struct json_masks {
     uint64_t quote, backslash, op, space, control, high;
 };
 
-/* Bits of bytes that a backslash escapes. carry: in and out, the escape that crosses the block's end. */
+/* Bits of bytes that a backslash escapes. carry: in and out, the escape that crosses the block's
+ * end. */
 static inline uint64_t json_escaped_mask(uint64_t backslash, uint64_t *carry)
 {
     uint64_t escaped = *carry;
@@ -39,7 +41,8 @@ static inline uint64_t json_escaped_mask(uint64_t backslash, uint64_t *carry)
     return escaped;
 }
 
-/* Writes the position of each bit, eight at a time: the few too many are overwritten by the next call. */
+/* Writes the position of each bit, eight at a time: the few too many are overwritten by the next
+ * call. */
 static inline uint32_t *json_emit(uint32_t *out, uint32_t base, uint64_t bits)
 {
     unsigned count = (unsigned)__builtin_popcountll(bits);
@@ -102,7 +105,8 @@ static inline void classify_portable(const uint8_t *block, struct json_masks *m)
 
 #if defined(__x86_64__)
 
-/* Bytes that differ from a bracket only in a bit that control characters lack are sorted out by stage two. */
+/* Bytes that differ from a bracket only in a bit that control characters lack are sorted out by
+ * stage two. */
 __attribute__((target("sse4.2"))) static inline void classify_sse42(const uint8_t *block,
                                                                     struct json_masks *m)
 {
@@ -139,8 +143,9 @@ __attribute__((target("sse4.2"))) static inline void classify_sse42(const uint8_
 __attribute__((target("avx2"))) static inline void classify_avx2(const uint8_t *block,
                                                                  struct json_masks *m)
 {
-    const __m256i blanks = _mm256_setr_epi8(' ', 0, 0, 0, 0, 0, 0, 0, 0, '\t', '\n', 0, 0, '\r', 0, 0,
-                                            ' ', 0, 0, 0, 0, 0, 0, 0, 0, '\t', '\n', 0, 0, '\r', 0, 0);
+    const __m256i blanks =
+        _mm256_setr_epi8(' ', 0, 0, 0, 0, 0, 0, 0, 0, '\t', '\n', 0, 0, '\r', 0, 0, ' ', 0, 0, 0, 0,
+                         0, 0, 0, 0, '\t', '\n', 0, 0, '\r', 0, 0);
 
     memset(m, 0, sizeof(*m));
     for (unsigned i = 0; i < 2; i++) {

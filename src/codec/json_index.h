@@ -1,9 +1,10 @@
 /*
  * Stage one of the JSON scanner: where the tokens of a text are.
  *
- * Every brace, bracket, colon and comma outside strings, every unescaped quote (opening and closing) and the first
- * byte of every other run of characters gets one entry, in order. Kernels for AVX2, SSE4.2 and plain C give the same
- * answer; the best one that the processor has is chosen on first use.
+ * Every brace, bracket, colon and comma outside strings, every unescaped quote (opening and
+ * closing) and the first byte of every other run of characters gets one entry, in order. Kernels
+ * for AVX2, SSE4.2 and plain C give the same answer; the best one that the processor has is chosen
+ * on first use.
  */
 #ifndef WEIR_CODEC_JSON_INDEX_H
 #define WEIR_CODEC_JSON_INDEX_H
@@ -32,7 +33,8 @@ void json_index_init(struct json_index *index);
 void json_index_deinit(struct json_index *index);
 /* false: text longer than JSON_INDEX_TEXT_MAX, or out of memory. */
 MUST_CHECK bool json_index_build(struct json_index *index, struct slice text);
-/* For tests and benchmarks: the same with a given kernel; false also when the processor lacks it. */
+/* For tests and benchmarks: the same with a given kernel; false also when the processor lacks it.
+ */
 MUST_CHECK bool json_index_build_with(struct json_index *index, struct slice text,
                                       enum json_kernel kernel);
 /* The kernel that json_index_build uses, as a word: "avx2", "sse4.2", "portable". */

@@ -1,8 +1,9 @@
 /*
  * The indexing loop, included once for each instruction set (no include guard on purpose).
  *
- * The includer defines KERNEL_NAME (function to make), KERNEL_TARGET (attribute or nothing), KERNEL_CLASSIFY (fills a
- * json_masks from 64 bytes) and KERNEL_PREFIX_XOR (bit i of the answer: parity of bits 0..i).
+ * The includer defines KERNEL_NAME (function to make), KERNEL_TARGET (attribute or nothing),
+ * KERNEL_CLASSIFY (fills a json_masks from 64 bytes) and KERNEL_PREFIX_XOR (bit i of the answer:
+ * parity of bits 0..i).
  */
 KERNEL_TARGET static uint32_t *KERNEL_NAME(struct slice text, uint32_t *out,
                                            struct json_index *index)

@@ -1,19 +1,20 @@
 /*
  * Stage two of the JSON scanner (see json_scan.h).
  *
- * The wanted paths form a tree of names. The walk goes through an event's tokens once: a field whose name is in the
- * tree is walked with its branch, any other value is stepped over by a loop that checks the grammar with a bit stack
- * of open containers. Events of a text that holds doubtful bytes (flags of stage one) are looked at again byte by byte.
+ * The wanted paths form a tree of names. The walk goes through an event's tokens once: a field
+ * whose name is in the tree is walked with its branch, any other value is stepped over by a loop
+ * that checks the grammar with a bit stack of open containers. Events of a text that holds doubtful
+ * bytes (flags of stage one) are looked at again byte by byte.
  *
  *   text     {"a":{"b":1,"c":[2]},"d":"x"}
  *   tokens   ^^ ^^^^ ^^^^^ ^^^^ ...          positions from stage one
  *   tree     root -> a -> b (column 0); root -> d (column 1)
  *
- * Invariants: (1) recursion goes no deeper than the tree, which json_scan_want bounds by JSON_PATH_MAX; (2) every cell
- * of a row lies inside that row's source; (3) an event is either a row or bad, never both, and the next one starts
- * behind it.
- * Ownership: the scanner lives in the caller's arena, its index on the heap; one user at a time; cells view the text.
- * Failure: text is never trusted; memory failure shows in json_scan_begin and json_scan_want.
+ * Invariants: (1) recursion goes no deeper than the tree, which json_scan_want bounds by
+ * JSON_PATH_MAX; (2) every cell of a row lies inside that row's source; (3) an event is either a
+ * row or bad, never both, and the next one starts behind it. Ownership: the scanner lives in the
+ * caller's arena, its index on the heap; one user at a time; cells view the text. Failure: text is
+ * never trusted; memory failure shows in json_scan_begin and json_scan_want.
  */
 #include "codec/json_scan.h"
 
@@ -38,8 +39,9 @@ struct json_scan {
 
     struct json_index index;
     struct slice text;
-    uint32_t at;     /* next token */
-    size_t consumed; /* bytes done with */
+    uint32_t at;      /* next token */
+    size_t consumed;  /* bytes done with */
+    struct slice row; /* of the last event */
 
     struct json_cell *cells; /* of the row being read */
     size_t stride;
@@ -130,6 +132,11 @@ size_t json_scan_at(const struct json_scan *scan)
     return scan->consumed;
 }
 
+struct slice json_scan_row(const struct json_scan *scan)
+{
+    return scan->row;
+}
+
 bool json_scan_in_array(const struct json_scan *scan)
 {
     return scan->array != ARRAY_NONE;
@@ -167,7 +174,7 @@ static bool scalar_skip(struct json_scan *scan)
     if (first != '-' && (first < '0' || first > '9') && first != 't' && first != 'f' &&
         first != 'n')
         return walk_fail(scan, "a value is expected here");
-    if (scan->level == JSON_STRICT &&
+    if (scan->level == JSON_LEVEL_STRICT &&
         !json_cell_from_source(scalar_source(scan, scan->at), &cell))
         return walk_fail(scan, "not a number, true, false or null");
     scan->at++;
@@ -206,8 +213,8 @@ static bool string_take(struct json_scan *scan, struct slice *ret_content, bool 
     uint32_t close = scan->index.pos[scan->at + 1];
     ASSERT(close > open);
     *ret_content = slice_make(scan->text.data + open + 1, close - open - 1);
-    *ret_escaped = scan->index.has_backslash &&
-                   memchr(ret_content->data, '\\', ret_content->len) != NULL;
+    *ret_escaped =
+        scan->index.has_backslash && memchr(ret_content->data, '\\', ret_content->len) != NULL;
     if (*ret_escaped && verify && !escapes_valid(*ret_content))
         return walk_fail(scan, "an escape in a string is not valid");
     scan->at += 2;
@@ -219,7 +226,7 @@ static bool string_skip(struct json_scan *scan)
     struct slice content;
     bool escaped;
 
-    if (scan->level == JSON_STRICT && scan->index.has_backslash)
+    if (scan->level == JSON_LEVEL_STRICT && scan->index.has_backslash)
         return string_take(scan, &content, &escaped, true);
     if (scan->at + 1 >= scan->index.count)
         return walk_fail(scan, NULL);
@@ -232,7 +239,7 @@ static bool key_take(struct json_scan *scan, struct slice *ret_key, bool *ret_es
 {
     if (token(scan, scan->at) != '"')
         return walk_fail(scan, "a field name in quotes is expected here");
-    if (!string_take(scan, ret_key, ret_escaped, scan->level == JSON_STRICT))
+    if (!string_take(scan, ret_key, ret_escaped, scan->level == JSON_LEVEL_STRICT))
         return false;
     if (scan->at >= scan->index.count)
         return walk_fail(scan, NULL);
@@ -346,7 +353,7 @@ static void cell_put(struct json_scan *scan, const struct json_node *node, const
 {
     struct json_cell *cell = &scan->cells[(size_t)node->column * scan->stride];
 
-    if (cell->kind != JSON_MISSING && (cell->exact || !exact))
+    if (cell->kind != JSON_KIND_MISSING && (cell->exact || !exact))
         return;
     cell->data = data;
     cell->len = (uint32_t)len;
@@ -382,7 +389,7 @@ static bool value_walk(struct json_scan *scan, const struct json_node *node, boo
             return false;
         if (node->column >= 0)
             cell_put(scan, node, content.data, content.len,
-                     escaped ? JSON_TEXT_ESCAPED : JSON_TEXT, exact);
+                     escaped ? JSON_KIND_TEXT_ESCAPED : JSON_KIND_TEXT, exact);
         return true;
     }
     if (*start != '{' && *start != '[')
@@ -397,7 +404,7 @@ static bool value_walk(struct json_scan *scan, const struct json_node *node, boo
     const uint8_t *end = scan->text.data + scan->index.pos[scan->at - 1] + 1;
     if (node->column >= 0)
         cell_put(scan, node, start, (size_t)(end - start),
-                 *start == '{' ? JSON_OBJECT : JSON_ARRAY, exact);
+                 *start == '{' ? JSON_KIND_OBJECT : JSON_KIND_ARRAY, exact);
     return true;
 }
 
@@ -561,7 +568,7 @@ enum json_step json_scan_next(struct json_scan *scan, struct json_cell *cells, s
     bool ok;
     if (object) {
         for (uint32_t i = 0; i < scan->columns; i++)
-            cells[i * stride].kind = JSON_MISSING;
+            cells[i * stride].kind = JSON_KIND_MISSING;
         scan->cells = cells;
         scan->stride = stride;
         ok = value_walk(scan, &scan->root, true);
@@ -585,6 +592,7 @@ enum json_step json_scan_next(struct json_scan *scan, struct json_cell *cells, s
         scan->error = "a string is not valid UTF-8";
     if (scan->error != NULL)
         return step_bad(scan, end, ret_error);
+    scan->row = row;
     scan->consumed = end;
     return JSON_STEP_ROW;
 }

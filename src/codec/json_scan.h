@@ -1,13 +1,14 @@
 /*
- * Stage two of the JSON scanner: walks the token index of a text and picks, for each event in it, the values of the
- * wanted paths as views of the source.
+ * Stage two of the JSON scanner: walks the token index of a text and picks, for each event in it,
+ * the values of the wanted paths as views of the source.
  *
- * A text holds any number of events: objects one after another with white space between them, or one array of objects.
- * Values that are not wanted cost a step over their tokens. Names match exactly first, else without regard to ASCII
- * case; of two fields alike the first counts.
+ * A text holds any number of events: objects one after another with white space between them, or
+ * one array of objects. Values that are not wanted cost a step over their tokens. Names match
+ * exactly first, else without regard to ASCII case; of two fields alike the first counts.
  *
- * Levels: JSON_CHECKED verifies structure, strings, control characters, UTF-8 and the spelling of every value that is
- * read; JSON_STRICT verifies the spelling of every value and escape in the event as well.
+ * Levels: JSON_LEVEL_CHECKED verifies structure, strings, control characters, UTF-8 and the
+ * spelling of every value that is read; JSON_LEVEL_STRICT verifies the spelling of every value and
+ * escape in the event as well.
  */
 #ifndef WEIR_CODEC_JSON_SCAN_H
 #define WEIR_CODEC_JSON_SCAN_H
@@ -21,19 +22,20 @@
 #include "base/slice.h"
 
 enum json_kind {
-    JSON_MISSING, /* the event has no such field */
-    JSON_NULL,
-    JSON_FALSE,
-    JSON_TRUE,
-    JSON_INT,          /* integer literal inside 64 bits */
-    JSON_FLOAT,        /* literal with fraction or exponent */
-    JSON_TEXT,         /* string without escapes: data is its content */
-    JSON_TEXT_ESCAPED, /* data is the content with its escapes */
-    JSON_OBJECT,       /* data is the source from brace to brace */
-    JSON_ARRAY
+    JSON_KIND_MISSING, /* the event has no such field */
+    JSON_KIND_NULL,
+    JSON_KIND_FALSE,
+    JSON_KIND_TRUE,
+    JSON_KIND_INT,          /* integer literal inside 64 bits */
+    JSON_KIND_FLOAT,        /* literal with fraction or exponent */
+    JSON_KIND_TEXT,         /* string without escapes: data is its content */
+    JSON_KIND_TEXT_ESCAPED, /* data is the content with its escapes */
+    JSON_KIND_OBJECT,       /* data is the source from brace to brace */
+    JSON_KIND_ARRAY
 };
 
-/* A value as it stands in the source. Strings: without the quotes, which stand at data[-1] and data[len]. */
+/* A value as it stands in the source. Strings: without the quotes, which stand at data[-1] and
+ * data[len]. */
 struct json_cell {
     const uint8_t *data;
     uint32_t len;
@@ -41,7 +43,7 @@ struct json_cell {
     uint8_t exact; /* the name matched letter for letter */
 };
 
-enum json_level { JSON_CHECKED, JSON_STRICT };
+enum json_level { JSON_LEVEL_CHECKED, JSON_LEVEL_STRICT };
 
 enum json_step {
     JSON_STEP_ROW,  /* one event read */
@@ -57,11 +59,13 @@ struct json_scan;
 /* NULL: out of memory. */
 struct json_scan *json_scan_create(struct arena *arena, enum json_level level);
 void json_scan_destroy(struct json_scan *scan);
-/* Wants the value at parts[0].parts[1]...; count 0 is the event itself. Returns the column, -1: memory or depth. */
+/* Wants the value at parts[0].parts[1]...; count 0 is the event itself. Returns the column, -1:
+ * memory or depth. */
 int json_scan_want(struct json_scan *scan, const struct slice *parts, uint32_t count);
 uint32_t json_scan_columns(const struct json_scan *scan);
 
-/* Begins a text, which must stay until its last cell is used. Keeps the state of an open array. false: memory. */
+/* Begins a text, which must stay until its last cell is used. Keeps the state of an open array.
+ * false: memory. */
 MUST_CHECK bool json_scan_begin(struct json_scan *scan, struct slice text);
 /* Forgets an open array: the next text starts on its own. */
 void json_scan_reset(struct json_scan *scan);
@@ -73,25 +77,30 @@ enum json_step json_scan_next(struct json_scan *scan, struct json_cell *cells, s
                               const char **ret_error);
 /* Bytes of the text consumed: the start of the unfinished event after JSON_STEP_MORE. */
 size_t json_scan_at(const struct json_scan *scan);
+/* Source of the event that json_scan_next has just returned. */
+struct slice json_scan_row(const struct json_scan *scan);
 /* True while an array that a text opened has not been closed. */
 bool json_scan_in_array(const struct json_scan *scan);
 
-/* JSON_INT, JSON_FLOAT, or JSON_MISSING when the text is no number of JSON's grammar or leaves 64 bits. */
+/* JSON_KIND_INT, JSON_KIND_FLOAT, or JSON_KIND_MISSING when the text is no number of JSON's grammar
+ * or leaves 64 bits. */
 enum json_kind json_number_kind(struct slice text);
-/* Kind of any value's source text by its first byte and spelling; strings come with their quotes. */
+/* Kind of any value's source text by its first byte and spelling; strings come with their quotes.
+ */
 bool json_cell_from_source(struct slice source, struct json_cell *ret_cell);
 /* The whole source of a value, quotes included. */
 struct slice json_cell_source(const struct json_cell *cell);
-/* Content of a string without its escapes; false: an escape is not valid. Lone surrogates become U+FFFD. */
+/* Content of a string without its escapes; false: an escape is not valid. Lone surrogates become
+ * U+FFFD. */
 bool json_unescape(struct slice content, struct bytebuf *out);
 /* UTF-8 without surrogates and overlong forms. */
 bool json_utf8_valid(struct slice text);
 
 /* Walk of an object's or array's source (valid JSON): false at the end. Start with *at = 0. */
-bool json_object_next(struct slice object, size_t *at, struct slice *ret_name,
-                      struct json_cell *ret_value);
-bool json_array_next(struct slice array, size_t *at, struct json_cell *ret_value);
-/* Field by name, as the scanner matches it; kind JSON_MISSING when absent. */
-struct json_cell json_object_get(struct slice object, struct slice name);
+bool json_source_next_field(struct slice object, size_t *at, struct slice *ret_name,
+                            struct json_cell *ret_value);
+bool json_source_next_element(struct slice array, size_t *at, struct json_cell *ret_value);
+/* Field by name, as the scanner matches it; kind JSON_KIND_MISSING when absent. */
+struct json_cell json_source_get(struct slice object, struct slice name);
 
 #endif

@@ -1,4 +1,5 @@
-/* Single JSON values: numbers, strings, and the walk of a valid object or array (see json_scan.h). */
+/* Single JSON values: numbers, strings, and the walk of a valid object or array (see json_scan.h).
+ */
 #include "base/numtext.h"
 #include "codec/json_scan.h"
 
@@ -19,14 +20,14 @@ enum json_kind json_number_kind(struct slice text)
     while (at < end && is_digit(*at))
         at++;
     if (at == digits || (*digits == '0' && at - digits > 1))
-        return JSON_MISSING;
+        return JSON_KIND_MISSING;
     size_t digit_count = (size_t)(at - digits);
     if (at < end && *at == '.') {
         const uint8_t *first = ++at;
         while (at < end && is_digit(*at))
             at++;
         if (at == first)
-            return JSON_MISSING;
+            return JSON_KIND_MISSING;
         fraction = true;
     }
     if (at < end && (*at | 0x20) == 'e') {
@@ -37,57 +38,58 @@ enum json_kind json_number_kind(struct slice text)
         while (at < end && is_digit(*at))
             at++;
         if (at == first)
-            return JSON_MISSING;
+            return JSON_KIND_MISSING;
         fraction = true;
     }
     if (at != end)
-        return JSON_MISSING;
+        return JSON_KIND_MISSING;
     int64_t value;
     if (!fraction && digit_count > 18 && !numtext_read_int64(text, &value))
-        return JSON_MISSING;
-    return fraction ? JSON_FLOAT : JSON_INT;
+        return JSON_KIND_MISSING;
+    return fraction ? JSON_KIND_FLOAT : JSON_KIND_INT;
 }
 
 bool json_cell_from_source(struct slice source, struct json_cell *ret_cell)
 {
     struct slice content = source;
-    enum json_kind kind = JSON_MISSING;
+    enum json_kind kind = JSON_KIND_MISSING;
 
     if (source.len == 0)
         return false;
     switch (source.data[0]) {
     case 't':
-        kind = slice_equal(source, SLICE_LIT("true")) ? JSON_TRUE : JSON_MISSING;
+        kind = slice_equal(source, SLICE_LIT("true")) ? JSON_KIND_TRUE : JSON_KIND_MISSING;
         break;
     case 'f':
-        kind = slice_equal(source, SLICE_LIT("false")) ? JSON_FALSE : JSON_MISSING;
+        kind = slice_equal(source, SLICE_LIT("false")) ? JSON_KIND_FALSE : JSON_KIND_MISSING;
         break;
     case 'n':
-        kind = slice_equal(source, SLICE_LIT("null")) ? JSON_NULL : JSON_MISSING;
+        kind = slice_equal(source, SLICE_LIT("null")) ? JSON_KIND_NULL : JSON_KIND_MISSING;
         break;
     case '{':
-        kind = JSON_OBJECT;
+        kind = JSON_KIND_OBJECT;
         break;
     case '[':
-        kind = JSON_ARRAY;
+        kind = JSON_KIND_ARRAY;
         break;
     case '"':
         if (source.len < 2)
             return false;
         content = slice_make(source.data + 1, source.len - 2);
-        kind = slice_find_byte(content, '\\', 0) == SIZE_MAX ? JSON_TEXT : JSON_TEXT_ESCAPED;
+        kind =
+            slice_find_byte(content, '\\', 0) == SIZE_MAX ? JSON_KIND_TEXT : JSON_KIND_TEXT_ESCAPED;
         break;
     default:
         kind = json_number_kind(source);
         break;
     }
     *ret_cell = (struct json_cell){content.data, (uint32_t)content.len, (uint8_t)kind, 0};
-    return kind != JSON_MISSING;
+    return kind != JSON_KIND_MISSING;
 }
 
 struct slice json_cell_source(const struct json_cell *cell)
 {
-    if (cell->kind == JSON_TEXT || cell->kind == JSON_TEXT_ESCAPED)
+    if (cell->kind == JSON_KIND_TEXT || cell->kind == JSON_KIND_TEXT_ESCAPED)
         return slice_make(cell->data - 1, (size_t)cell->len + 2);
     return slice_make(cell->data, cell->len);
 }
@@ -303,7 +305,7 @@ static bool container_step(struct slice source, size_t *at)
     return pos < source.len && source.data[pos] != '}' && source.data[pos] != ']';
 }
 
-bool json_array_next(struct slice array, size_t *at, struct json_cell *ret_value)
+bool json_source_next_element(struct slice array, size_t *at, struct json_cell *ret_value)
 {
     if (array.len == 0 || !container_step(array, at))
         return false;
@@ -313,8 +315,8 @@ bool json_array_next(struct slice array, size_t *at, struct json_cell *ret_value
     return ok;
 }
 
-bool json_object_next(struct slice object, size_t *at, struct slice *ret_name,
-                      struct json_cell *ret_value)
+bool json_source_next_field(struct slice object, size_t *at, struct slice *ret_name,
+                            struct json_cell *ret_value)
 {
     if (object.len == 0 || !container_step(object, at) || object.data[*at] != '"')
         return false;
@@ -330,17 +332,17 @@ bool json_object_next(struct slice object, size_t *at, struct slice *ret_name,
     return ok;
 }
 
-struct json_cell json_object_get(struct slice object, struct slice name)
+struct json_cell json_source_get(struct slice object, struct slice name)
 {
-    struct json_cell found = {NULL, 0, JSON_MISSING, 0};
+    struct json_cell found = {NULL, 0, JSON_KIND_MISSING, 0};
     struct json_cell value;
     struct slice key;
     size_t at = 0;
 
-    while (json_object_next(object, &at, &key, &value)) {
+    while (json_source_next_field(object, &at, &key, &value)) {
         if (slice_equal(key, name))
             return value;
-        if (found.kind == JSON_MISSING && slice_equal_nocase(key, name))
+        if (found.kind == JSON_KIND_MISSING && slice_equal_nocase(key, name))
             found = value;
     }
     return found;

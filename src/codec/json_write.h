@@ -1,4 +1,5 @@
-/* JSON text out: strings with the escapes that JSON demands, numbers in the forms of the query language. */
+/* JSON text out: strings with the escapes that JSON demands, numbers in the forms of the query
+ * language. */
 #ifndef WEIR_CODEC_JSON_WRITE_H
 #define WEIR_CODEC_JSON_WRITE_H
 

@@ -1,11 +1,11 @@
 /*
  * Instants (see exec/datetime.h).
  *
- * Days are counted by the proleptic Gregorian calendar, with March as the first month of the reckoning, so that the
- * leap day is the last of its year.
+ * Days are counted by the proleptic Gregorian calendar, with March as the first month of the
+ * reckoning, so that the leap day is the last of its year.
  *
- * Invariants: (1) ticks lie in 0..DATETIME_MAX; (2) parse(format(t)) is t. Pure functions, any thread, no failure but
- * the stated false.
+ * Invariants: (1) ticks lie in 0..DATETIME_MAX; (2) parse(format(t)) is t. Pure functions, any
+ * thread, no failure but the stated false.
  */
 #include "exec/datetime.h"
 
@@ -180,8 +180,7 @@ bool datetime_parse(struct slice source, int64_t *ret_ticks)
         !take_digits(text, &at, 2, &p.day))
         return false;
     if (at < text.len) {
-        if (!take_byte(text, &at, 'T') && !take_byte(text, &at, 't') &&
-            !take_byte(text, &at, ' '))
+        if (!take_byte(text, &at, 'T') && !take_byte(text, &at, 't') && !take_byte(text, &at, ' '))
             return false;
         if (!take_time(text, &at, &p))
             return false;
@@ -233,8 +232,7 @@ bool datetime_add(enum sql_unit unit, int64_t count, int64_t ticks, int64_t *ret
     if (step != 0) {
         int64_t distance;
         if (__builtin_mul_overflow(step, count, &distance) ||
-            __builtin_add_overflow(ticks, distance, &result) || result < 0 ||
-            result > DATETIME_MAX)
+            __builtin_add_overflow(ticks, distance, &result) || result < 0 || result > DATETIME_MAX)
             return false;
         *ret_ticks = result;
         return true;

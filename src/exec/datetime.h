@@ -1,5 +1,6 @@
 /*
- * Instants of the query language: ticks of 100 ns since 0001-01-01T00:00:00Z, years 1 to 9999, always UTC.
+ * Instants of the query language: ticks of 100 ns since 0001-01-01T00:00:00Z, years 1 to 9999,
+ * always UTC.
  */
 #ifndef WEIR_EXEC_DATETIME_H
 #define WEIR_EXEC_DATETIME_H
@@ -22,7 +23,8 @@ struct datetime_parts {
     int32_t year, month, day, hour, minute, second, ticks; /* ticks within the second */
 };
 
-/* ISO 8601: date, or date and time with T or blank, fraction cut at seven digits, Z or offset or nothing (UTC). */
+/* ISO 8601: date, or date and time with T or blank, fraction cut at seven digits, Z or offset or
+ * nothing (UTC). */
 bool datetime_parse(struct slice text, int64_t *ret_ticks);
 /* yyyy-MM-ddTHH:mm:ss.fffffffZ, not terminated. */
 void datetime_format(int64_t ticks, char out[DATETIME_TEXT_LEN]);

@@ -1,14 +1,16 @@
 /*
  * Evaluation of expressions over vectors (see exec/expr.h).
  *
- * Each node of the compiled tree owns one result vector and, if it is a predicate, one list of rows. A batch walks the
- * tree once; within a node all work is a loop over the selected rows. Predicates yield rows, not bits: AND narrows the
- * selection for its right side, OR and CASE hand on the rows that are still undecided, so that nothing is evaluated
- * that the language would not evaluate.
+ * Each node of the compiled tree owns one result vector and, if it is a predicate, one list of
+ * rows. A batch walks the tree once; within a node all work is a loop over the selected rows.
+ * Predicates yield rows, not bits: AND narrows the selection for its right side, OR and CASE hand
+ * on the rows that are still undecided, so that nothing is evaluated that the language would not
+ * evaluate.
  *
- * Invariants: (1) a result is valid until the node's next evaluation; (2) the selection given lies within the batch's;
- * (3) a constant subtree is evaluated once, into memory of the query; (4) recursion is bounded by the parser's cap.
- * Ownership: nodes in the query's arena, text made on the way in the batch's. Failure: a runtime error with its place.
+ * Invariants: (1) a result is valid until the node's next evaluation; (2) the selection given lies
+ * within the batch's; (3) a constant subtree is evaluated once, into memory of the query; (4)
+ * recursion is bounded by the parser's cap. Ownership: nodes in the query's arena, text made on the
+ * way in the batch's. Failure: a runtime error with its place.
  */
 #include "base/assert.h"
 #include "exec/expr_int.h"
@@ -159,9 +161,9 @@ static enum err eval_field(struct exec_expr *expr, const struct exec_batch *batc
     for (uint32_t k = 0; k < sel->count; k++) {
         uint32_t row = sel->rows[k];
         struct value value = vec_get(record, row);
-        struct json_cell cell = {.kind = JSON_MISSING};
+        struct json_cell cell = {.kind = JSON_KIND_MISSING};
         if (value.type == SQL_RECORD)
-            cell = json_object_get(value_slice(&value), expr->plan->name);
+            cell = json_source_get(value_slice(&value), expr->plan->name);
         if (!vec_cell_value(&cell, batch->ctx, &expr->out.v[row]))
             return exec_memory_error(batch->ctx);
     }
@@ -250,7 +252,7 @@ static enum err eval_unary(struct exec_expr *expr, const struct exec_batch *batc
 
 /* Rows of sel whose WHEN holds: a predicate, or equality with the operand. */
 static enum err case_when(const struct exec_batch *batch, struct exec_expr *when,
-const struct vec *operand, const struct sel *sel,
+                          const struct vec *operand, const struct sel *sel,
                           const struct sel **ret_hits)
 {
     const struct vec *value;

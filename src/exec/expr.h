@@ -17,7 +17,8 @@ struct exec_batch {
 
 /* The expression over the columns of the node that is read. NULL: out of memory. */
 struct exec_expr *exec_expr_create(struct arena *arena, const struct plan_expr *plan);
-/* Values for the rows of sel (within batch->sel). The vector is the expression's until its next evaluation. */
+/* Values for the rows of sel (within batch->sel). The vector is the expression's until its next
+ * evaluation. */
 MUST_CHECK enum err exec_expr_eval(struct exec_expr *expr, const struct exec_batch *batch,
                                    const struct sel *sel, const struct vec **ret_vec);
 /* The rows of sel for which the predicate is true; lives as long as a result of exec_expr_eval. */

@@ -51,13 +51,13 @@ enum err exec_expr_failed(const struct exec_expr *expr, const struct exec_ctx *c
 /* predicate.c: filter of operators, comparison by typed kernels. */
 enum err exec_predicate_filter(struct exec_expr *expr, const struct exec_batch *batch,
                                const struct sel *sel, const struct sel **ret_sel);
-/* kernels.c: rows of sel where "a kind b" holds, into rows; UINT32_MAX: no kernel for these types. */
+/* kernels.c: rows of sel where "a kind b" holds, into rows; UINT32_MAX: no kernel for these types.
+ */
 uint32_t exec_kernel_compare(enum sql_expr_kind kind, const struct vec *a, const struct vec *b,
                              const struct sel *sel, uint16_t *rows);
 /* kernels.c: out = a kind b; false: no kernel, or an element needs the general rules. */
 bool exec_kernel_arithmetic(enum sql_expr_kind kind, const struct vec *a, const struct vec *b,
                             const struct sel *sel, struct vec *out);
-
 
 /* The functions, by file. */
 #define EXEC_FN(name)                                                                              \

@@ -102,8 +102,12 @@ EXEC_FN(datetimefromparts)
         if (parts[i] < 0 || parts[i] > 9999)
             parts[i] = 10000;
     }
-    struct datetime_parts p = {(int32_t)parts[0], (int32_t)parts[1], (int32_t)parts[2],
-                               (int32_t)parts[3], (int32_t)parts[4], (int32_t)parts[5],
+    struct datetime_parts p = {(int32_t)parts[0],
+                               (int32_t)parts[1],
+                               (int32_t)parts[2],
+                               (int32_t)parts[3],
+                               (int32_t)parts[4],
+                               (int32_t)parts[5],
                                (int32_t)(parts[6] * DATETIME_TICKS_PER_MS)};
     if (parts[6] > 999 || !datetime_join(&p, &ticks))
         return err_info_set(ctx->info, ERR_SQL_RUNTIME, "DATETIMEFROMPARTS: there is no such date");

@@ -9,7 +9,7 @@ static enum err from_cell(struct exec_ctx *ctx, const struct json_cell *cell,
 
 EXEC_FN(getarrayelement)
 {
-    struct json_cell cell = {.kind = JSON_MISSING};
+    struct json_cell cell = {.kind = JSON_KIND_MISSING};
     size_t at = 0;
     int64_t index = 0;
 
@@ -19,7 +19,7 @@ EXEC_FN(getarrayelement)
     if (err != ERR_OK || index < 0)
         return err;
     for (int64_t i = 0; i <= index; i++) {
-        if (!json_array_next(value_slice(&args[0]), &at, &cell))
+        if (!json_source_next_element(value_slice(&args[0]), &at, &cell))
             return ERR_OK;
     }
     return from_cell(ctx, &cell, ret_value);
@@ -33,7 +33,7 @@ EXEC_FN(getarraylength)
 
     if (args[0].type != SQL_ARRAY)
         return exec_argument_error(ctx, "getarraylength", 1, &args[0], "'{array}'");
-    while (json_array_next(value_slice(&args[0]), &at, &cell))
+    while (json_source_next_element(value_slice(&args[0]), &at, &cell))
         length++;
     *ret_value = value_int(length);
     return ERR_OK;
@@ -43,7 +43,7 @@ EXEC_FN(getrecordpropertyvalue)
 {
     struct slice name;
     struct slice record = value_slice(&args[0]);
-    struct json_cell cell = {.kind = JSON_MISSING};
+    struct json_cell cell = {.kind = JSON_KIND_MISSING};
 
     if (args[0].type != SQL_RECORD)
         return exec_argument_error(ctx, "getrecordpropertyvalue", 1, &args[0], "'{record}'");
@@ -51,15 +51,15 @@ EXEC_FN(getrecordpropertyvalue)
     if (err != ERR_OK)
         return err;
     if (name.len == 0 || name.data[0] != '[') {
-        cell = json_object_get(record, name);
+        cell = json_source_get(record, name);
         return from_cell(ctx, &cell, ret_value);
     }
     while (name.len > 0 && name.data[0] == '[') { /* a path of escaped parts: [a][b] */
         size_t end = slice_find_byte(name, ']', 0);
         if (end == SIZE_MAX)
             return ERR_OK;
-        cell = json_object_get(record, slice_sub(name, 1, end - 1));
-        record = cell.kind == JSON_OBJECT ? slice_make(cell.data, cell.len) : SLICE_NULL;
+        cell = json_source_get(record, slice_sub(name, 1, end - 1));
+        record = cell.kind == JSON_KIND_OBJECT ? slice_make(cell.data, cell.len) : SLICE_NULL;
         name = slice_sub(name, end + 1, name.len);
         if (name.len > 0 && name.data[0] == '.')
             name = slice_sub(name, 1, name.len);
@@ -81,7 +81,7 @@ static bool parse_text(struct exec_ctx *ctx, struct slice text, struct json_cell
     memcpy(copy, "{\"v\":", 5);
     memcpy(copy + 5, text.data, text.len);
     copy[5 + text.len] = '}';
-    scan = json_scan_create(ctx->arena, JSON_STRICT);
+    scan = json_scan_create(ctx->arena, JSON_LEVEL_STRICT);
     if (scan == NULL)
         return false;
     if (json_scan_want(scan, &name, 1) == 0 &&

@@ -1,4 +1,5 @@
-/* Mathematical functions. Text arguments are parsed; the result keeps the argument's type where the table says so. */
+/* Mathematical functions. Text arguments are parsed; the result keeps the argument's type where the
+ * table says so. */
 #include <math.h>
 
 #include "base/assert.h"

@@ -1,11 +1,12 @@
 /*
  * Text functions.
  *
- * Positions and lengths count UTF-16 code units from 1, as the language's users expect; text is UTF-8 inside. A unit
- * inside a surrogate pair stands for the whole character.
+ * Positions and lengths count UTF-16 code units from 1, as the language's users expect; text is
+ * UTF-8 inside. A unit inside a surrogate pair stands for the whole character.
  *
- * Invariants: (1) results are valid UTF-8; (2) none is longer than TEXT_MAX, which is a runtime error.
- * Ownership: results in the batch's arena or views of the arguments. Failure: runtime errors only.
+ * Invariants: (1) results are valid UTF-8; (2) none is longer than TEXT_MAX, which is a runtime
+ * error. Ownership: results in the batch's arena or views of the arguments. Failure: runtime errors
+ * only.
  */
 #include "base/assert.h"
 #include "exec/expr_int.h"
@@ -342,8 +343,8 @@ EXEC_FN(nchar)
 
     if (err != ERR_OK || c < 0 || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
         return err;
-    struct slice text = arena_copy(
-        ctx->arena, slice_make(bytes, value_utf8_put(bytes, (uint32_t)c)));
+    struct slice text =
+        arena_copy(ctx->arena, slice_make(bytes, value_utf8_put(bytes, (uint32_t)c)));
     *ret_value = value_text(text);
     return text.data == NULL ? exec_memory_error(ctx) : ERR_OK;
 }

@@ -1,8 +1,9 @@
 /*
- * Six comparison kernels for one element type, included once per type (no include guard on purpose).
+ * Six comparison kernels for one element type, included once per type (no include guard on
+ * purpose).
  *
- * The includer defines KERNEL_TYPE and KERNEL_SUFFIX. A constant side has step 0. The count grows by the outcome, so
- * there is no branch to mispredict.
+ * The includer defines KERNEL_TYPE and KERNEL_SUFFIX. A constant side has step 0. The count grows
+ * by the outcome, so there is no branch to mispredict.
  */
 #define KERNEL_CAT_(a, b) a##_##b
 #define KERNEL_CAT(a, b) KERNEL_CAT_(a, b)

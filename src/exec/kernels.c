@@ -1,12 +1,13 @@
 /*
  * Typed kernels: comparison and arithmetic over whole vectors.
  *
- * They cover the pairs that real queries are made of (bigint, float and datetime with their like or with a constant,
- * text for equality); everything else goes through the rules of value.c, a row at a time.
+ * They cover the pairs that real queries are made of (bigint, float and datetime with their like or
+ * with a constant, text for equality); everything else goes through the rules of value.c, a row at
+ * a time.
  *
- * Invariants: (1) a kernel gives what value.c would; (2) NULL rows never pass a comparison; (3) a sum that overflows
- * makes the kernel step back, so that only value.c raises errors.
- * Ownership: none. Failure: "no kernel".
+ * Invariants: (1) a kernel gives what value.c would; (2) NULL rows never pass a comparison; (3) a
+ * sum that overflows makes the kernel step back, so that only value.c raises errors. Ownership:
+ * none. Failure: "no kernel".
  */
 #include "base/assert.h"
 #include "exec/expr_int.h"
@@ -54,8 +55,8 @@ static uint32_t text_equal_constant(const struct vec *a, struct slice b, bool wa
         uint32_t row = sel->rows[k];
         struct slice t = a->t[row];
         bool equal;
-        if (t.len == b.len && (t.len == 0 || (t.data[0] == b.data[0] &&
-                                              memcmp(t.data, b.data, b.len) == 0)))
+        if (t.len == b.len &&
+            (t.len == 0 || (t.data[0] == b.data[0] && memcmp(t.data, b.data, b.len) == 0)))
             equal = true;
         else if (ascii && t.len == b.len)
             equal = slice_equal_nocase(t, b) || (!is_ascii(t) && value_text_equal(t, b));

@@ -1,12 +1,13 @@
 /*
  * Predicates as filters: rows in, fewer rows out.
  *
- * Predicates are two-valued: a comparison with NULL is false, and NOT turns that into true. The negated forms NOT IN,
- * NOT LIKE and NOT BETWEEN are false with a NULL operand, otherwise the complement of the plain form.
+ * Predicates are two-valued: a comparison with NULL is false, and NOT turns that into true. The
+ * negated forms NOT IN, NOT LIKE and NOT BETWEEN are false with a NULL operand, otherwise the
+ * complement of the plain form.
  *
- * Invariants: (1) a result is an ascending subset of its selection; (2) OR evaluates its right side only for the rows
- * that the left one refused, AND only for those it let pass.
- * Ownership: row lists belong to the expression nodes. Failure: a runtime error.
+ * Invariants: (1) a result is an ascending subset of its selection; (2) OR evaluates its right side
+ * only for the rows that the left one refused, AND only for those it let pass. Ownership: row lists
+ * belong to the expression nodes. Failure: a runtime error.
  */
 #include "base/assert.h"
 #include "exec/expr_int.h"
@@ -131,8 +132,8 @@ static enum err filter_like(struct exec_expr *expr, const struct exec_batch *bat
             err = like_escape(batch->ctx, &e, &escape);
         }
         expr->result_rows[count] = sel->rows[k];
-        count += value_like(value_slice(&text), value_slice(&pattern), escape) !=
-                 expr->plan->negated;
+        count +=
+            value_like(value_slice(&text), value_slice(&pattern), escape) != expr->plan->negated;
     }
     result_set(expr, sel, count);
     return err;

@@ -1,12 +1,13 @@
 /*
  * The rules between values (see exec/value.h).
  *
- * Readings chosen here, in one place: predicates compare text by upper-cased characters in order of UTF-16 units;
- * a number against a text that is no number is false for every operator; a datetime against an unreadable text is
- * unequal and not ordered; any other mixture of kinds likewise.
+ * Readings chosen here, in one place: predicates compare text by upper-cased characters in order of
+ * UTF-16 units; a number against a text that is no number is false for every operator; a datetime
+ * against an unreadable text is unequal and not ordered; any other mixture of kinds likewise.
  *
- * Invariants: (1) no function reads behind a value's length; (2) recursion over JSON source is bounded by the
- * scanner's depth limit. Ownership: text made here lives in the caller's arena. Failure: false or a runtime error.
+ * Invariants: (1) no function reads behind a value's length; (2) recursion over JSON source is
+ * bounded by the scanner's depth limit. Ownership: text made here lives in the caller's arena.
+ * Failure: false or a runtime error.
  */
 #include "exec/value.h"
 
@@ -198,14 +199,14 @@ static bool json_object_equal(struct slice a, struct slice b)
     size_t count_a = 0;
     size_t count_b = 0;
 
-    while (json_object_next(a, &at, &name, &va)) {
-        vb = json_object_get(b, name);
-        if (vb.kind == JSON_MISSING || !json_equal(&va, &vb))
+    while (json_source_next_field(a, &at, &name, &va)) {
+        vb = json_source_get(b, name);
+        if (vb.kind == JSON_KIND_MISSING || !json_equal(&va, &vb))
             return false;
         count_a++;
     }
     at = 0;
-    while (json_object_next(b, &at, &name, &vb))
+    while (json_source_next_field(b, &at, &name, &vb))
         count_b++;
     return count_a == count_b;
 }
@@ -218,8 +219,8 @@ static bool json_array_equal(struct slice a, struct slice b)
     size_t ib = 0;
 
     for (;;) {
-        bool more_a = json_array_next(a, &ia, &va);
-        bool more_b = json_array_next(b, &ib, &vb);
+        bool more_a = json_source_next_element(a, &ia, &va);
+        bool more_b = json_source_next_element(b, &ib, &vb);
         if (!more_a || !more_b)
             return more_a == more_b;
         if (!json_equal(&va, &vb))
@@ -234,12 +235,12 @@ static bool json_equal(const struct json_cell *a, const struct json_cell *b)
     double fa;
     double fb;
 
-    if (a->kind == JSON_OBJECT && b->kind == JSON_OBJECT)
+    if (a->kind == JSON_KIND_OBJECT && b->kind == JSON_KIND_OBJECT)
         return json_object_equal(sa, sb);
-    if (a->kind == JSON_ARRAY && b->kind == JSON_ARRAY)
+    if (a->kind == JSON_KIND_ARRAY && b->kind == JSON_KIND_ARRAY)
         return json_array_equal(sa, sb);
-    bool number_a = a->kind == JSON_INT || a->kind == JSON_FLOAT;
-    bool number_b = b->kind == JSON_INT || b->kind == JSON_FLOAT;
+    bool number_a = a->kind == JSON_KIND_INT || a->kind == JSON_KIND_FLOAT;
+    bool number_b = b->kind == JSON_KIND_INT || b->kind == JSON_KIND_FLOAT;
     if (number_a && number_b)
         return numtext_read_double(sa, &fa) && numtext_read_double(sb, &fb) && fa == fb;
     return a->kind == b->kind && slice_equal(sa, sb);
@@ -286,7 +287,8 @@ bool value_compare(enum sql_expr_kind kind, const struct value *a, const struct 
     return compare_other(kind, a, b);
 }
 
-/* Matches one character against the set behind '['; *at moves behind ']'. false in *ret_ok: no closing bracket. */
+/* Matches one character against the set behind '['; *at moves behind ']'. false in *ret_ok: no
+ * closing bracket. */
 static bool like_set(struct slice pattern, size_t *at, uint32_t c, bool *ret_ok)
 {
     size_t pos = *at;
@@ -594,8 +596,7 @@ enum err value_arithmetic(enum sql_expr_kind kind, const struct value *a, const 
 {
     struct value na;
     struct value nb;
-    bool bitwise =
-        kind == SQL_EXPR_BIT_AND || kind == SQL_EXPR_BIT_OR || kind == SQL_EXPR_BIT_XOR;
+    bool bitwise = kind == SQL_EXPR_BIT_AND || kind == SQL_EXPR_BIT_OR || kind == SQL_EXPR_BIT_XOR;
 
     *ret_value = value_null();
     if (a->type == SQL_NULL || b->type == SQL_NULL)

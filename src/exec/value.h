@@ -1,8 +1,8 @@
 /*
  * One value of any type, and the rules between two of them: conversion, comparison, arithmetic.
  *
- * The open readings of the language (case of comparisons, what a number against a text means) are decided in value.c
- * and nowhere else.
+ * The open readings of the language (case of comparisons, what a number against a text means) are
+ * decided in value.c and nowhere else.
  */
 #ifndef WEIR_EXEC_VALUE_H
 #define WEIR_EXEC_VALUE_H
@@ -15,7 +15,8 @@
 #include "sql/ast.h"
 #include "sql/types.h"
 
-/* Text is UTF-8 without escapes; record and array are valid JSON source. Bytes belong to the batch. */
+/* Text is UTF-8 without escapes; record and array are valid JSON source. Bytes belong to the batch.
+ */
 struct value {
     union {
         int64_t i; /* bit, bigint, datetime (ticks) */

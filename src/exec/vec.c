@@ -4,9 +4,9 @@
  *   nulls   32 words, bit r: row r is NULL
  *   data    2,048 elements of 8 bytes (i, f) or 16 (t, v), one allocation
  *
- * Invariants: (1) a typed vector's elements at selected rows that are not NULL hold values of its type; (2) elements
- * at NULL rows are zero for numbers, so that kernels may read them; (3) settling goes forward in place: element r of
- * the narrow form never reaches element r + 1 of the wide one.
+ * Invariants: (1) a typed vector's elements at selected rows that are not NULL hold values of its
+ * type; (2) elements at NULL rows are zero for numbers, so that kernels may read them; (3) settling
+ * goes forward in place: element r of the narrow form never reaches element r + 1 of the wide one.
  * Ownership: the query's arena; one shard. Failure: memory.
  */
 #include "exec/vec.h"
@@ -124,7 +124,7 @@ void vec_settle(struct vec *vec, const struct sel *sel)
 static bool cell_text(const struct json_cell *cell, struct exec_ctx *ctx, struct slice *ret_text)
 {
     *ret_text = slice_make(cell->data, cell->len);
-    if (cell->kind == JSON_TEXT)
+    if (cell->kind == JSON_KIND_TEXT)
         return true;
     bytebuf_clear(&ctx->scratch);
     if (!json_unescape(*ret_text, &ctx->scratch) || ctx->scratch.failed)
@@ -139,28 +139,28 @@ bool vec_cell_value(const struct json_cell *cell, struct exec_ctx *ctx, struct v
 
     *ret_value = value_null();
     switch (cell->kind) {
-    case JSON_TRUE:
-    case JSON_FALSE:
-        *ret_value = value_bit(cell->kind == JSON_TRUE);
+    case JSON_KIND_TRUE:
+    case JSON_KIND_FALSE:
+        *ret_value = value_bit(cell->kind == JSON_KIND_TRUE);
         if (ctx->bits_as_bigint)
             ret_value->type = SQL_BIGINT;
         return true;
-    case JSON_INT:
+    case JSON_KIND_INT:
         ret_value->type = SQL_BIGINT;
         return numtext_read_int64(text, &ret_value->i);
-    case JSON_FLOAT:
+    case JSON_KIND_FLOAT:
         ret_value->type = SQL_FLOAT;
         return numtext_read_double(text, &ret_value->f);
-    case JSON_TEXT:
-    case JSON_TEXT_ESCAPED:
+    case JSON_KIND_TEXT:
+    case JSON_KIND_TEXT_ESCAPED:
         if (!cell_text(cell, ctx, &text))
             return false;
         *ret_value = value_text(text);
         return true;
-    case JSON_OBJECT:
-    case JSON_ARRAY:
+    case JSON_KIND_OBJECT:
+    case JSON_KIND_ARRAY:
         *ret_value = value_text(text);
-        ret_value->type = cell->kind == JSON_OBJECT ? SQL_RECORD : SQL_ARRAY;
+        ret_value->type = cell->kind == JSON_KIND_OBJECT ? SQL_RECORD : SQL_ARRAY;
         return true;
     default:
         return true;
@@ -171,16 +171,11 @@ bool vec_cell_value(const struct json_cell *cell, struct exec_ctx *ctx, struct v
 enum cell_class { CELL_NULL, CELL_BIT, CELL_INT, CELL_FLOAT, CELL_TEXT, CELL_OTHER };
 
 static const uint8_t class_of_kind[] = {
-    [JSON_MISSING] = CELL_NULL,
-    [JSON_NULL] = CELL_NULL,
-    [JSON_FALSE] = CELL_OTHER,
-    [JSON_TRUE] = CELL_OTHER,
-    [JSON_INT] = CELL_INT,
-    [JSON_FLOAT] = CELL_FLOAT,
-    [JSON_TEXT] = CELL_TEXT,
-    [JSON_TEXT_ESCAPED] = CELL_TEXT,
-    [JSON_OBJECT] = CELL_OTHER,
-    [JSON_ARRAY] = CELL_OTHER,
+    [JSON_KIND_MISSING] = CELL_NULL, [JSON_KIND_NULL] = CELL_NULL,
+    [JSON_KIND_FALSE] = CELL_OTHER,  [JSON_KIND_TRUE] = CELL_OTHER,
+    [JSON_KIND_INT] = CELL_INT,      [JSON_KIND_FLOAT] = CELL_FLOAT,
+    [JSON_KIND_TEXT] = CELL_TEXT,    [JSON_KIND_TEXT_ESCAPED] = CELL_TEXT,
+    [JSON_KIND_OBJECT] = CELL_OTHER, [JSON_KIND_ARRAY] = CELL_OTHER,
 };
 
 static enum cell_class cells_class(const struct json_cell *cells, const struct sel *sel)
@@ -214,11 +209,12 @@ static inline bool read_int(const struct json_cell *cell, int64_t *ret_value)
     return true;
 }
 
-/* Decimals of up to 15 digits and a small fraction are one exact division; the rest goes the long way. */
+/* Decimals of up to 15 digits and a small fraction are one exact division; the rest goes the long
+ * way. */
 static inline bool read_float(const struct json_cell *cell, double *ret_value)
 {
-    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                    1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    static const double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
     const uint8_t *p = cell->data;
     uint32_t len = cell->len;
     uint32_t at = len > 0 && *p == '-';
@@ -247,7 +243,7 @@ static bool decode_numbers(struct vec *vec, const struct json_cell *cells, const
     for (uint32_t k = 0; k < sel->count; k++) {
         uint32_t row = sel->rows[k];
         const struct json_cell *cell = &cells[row];
-        if (cell->kind <= JSON_NULL) {
+        if (cell->kind <= JSON_KIND_NULL) {
             vec_set_null(vec, row);
             vec->i[row] = 0;
         } else if (ints ? !read_int(cell, &vec->i[row]) : !read_float(cell, &vec->f[row])) {
@@ -264,10 +260,10 @@ static bool decode_texts(struct vec *vec, const struct json_cell *cells, const s
     for (uint32_t k = 0; k < sel->count; k++) {
         uint32_t row = sel->rows[k];
         const struct json_cell *cell = &cells[row];
-        if (cell->kind <= JSON_NULL) {
+        if (cell->kind <= JSON_KIND_NULL) {
             vec_set_null(vec, row);
             vec->t[row] = SLICE_NULL;
-        } else if (cell->kind == JSON_TEXT) {
+        } else if (cell->kind == JSON_KIND_TEXT) {
             vec->t[row] = slice_make(cell->data, cell->len);
         } else if (!cell_text(cell, ctx, &vec->t[row])) {
             return false;

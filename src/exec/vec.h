@@ -1,8 +1,9 @@
 /*
- * Columns of up to 2,048 rows: typed where all values of the selected rows agree, variant where they do not.
+ * Columns of up to 2,048 rows: typed where all values of the selected rows agree, variant where
+ * they do not.
  *
- * A selection names the rows that count. Selections made from one another form a chain, so that work done for a wider
- * one serves the narrower.
+ * A selection names the rows that count. Selections made from one another form a chain, so that
+ * work done for a wider one serves the narrower.
  */
 #ifndef WEIR_EXEC_VEC_H
 #define WEIR_EXEC_VEC_H
@@ -27,8 +28,8 @@ struct vec {
         void *data;
         int64_t *i; /* bit, bigint, datetime */
         double *f;
-        struct slice *t;  /* text, record, array */
-        struct value *v;  /* variant */
+        struct slice *t; /* text, record, array */
+        struct value *v; /* variant */
     };
 };
 

@@ -1,12 +1,14 @@
 /*
  * Names and types of expressions.
  *
- * A name becomes a column of the node that is read. Where the rows come straight from an event, asking for a path adds
- * it to the scan, through any number of steps: that is how the scanner learns the union of the projected paths.
+ * A name becomes a column of the node that is read. Where the rows come straight from an event,
+ * asking for a path adds it to the scan, through any number of steps: that is how the scanner
+ * learns the union of the projected paths.
  *
- * Invariants: (1) an expression refers only to columns that its node's child has; (2) binding never removes or moves a
- * column, so earlier references stay valid; (3) recursion follows the syntax tree, whose height the parser bounds.
- * Ownership: the plan's arena. Failure: builder->failed, after a message.
+ * Invariants: (1) an expression refers only to columns that its node's child has; (2) binding never
+ * removes or moves a column, so earlier references stay valid; (3) recursion follows the syntax
+ * tree, whose height the parser bounds. Ownership: the plan's arena. Failure: builder->failed,
+ * after a message.
  */
 #include "base/assert.h"
 #include "plan/plan_int.h"
@@ -213,9 +215,8 @@ struct plan_expr *plan_bind_path(struct builder *builder, const struct scope *sc
     for (uint32_t i = 0; i < branch->field_count && !builder->failed; i++) {
         const struct plan_field *field = &branch->fields[i];
         if (field->spread)
-            found = bind_first_of(
-                builder, found,
-                bind_below(builder, branch, field->column, parts, count, span));
+            found = bind_first_of(builder, found,
+                                  bind_below(builder, branch, field->column, parts, count, span));
     }
     return found != NULL || builder->failed ? found : null_const(builder, span);
 }

@@ -1,9 +1,9 @@
 /*
  * Syntax tree to plan: sources, steps, statements, outputs.
  *
- * Invariants: (1) a node stands behind the node it reads; (2) one scan for each input and TIMESTAMP BY, shared by all
- * that read it; (3) the branches of a relation have the same names when no branch has a star.
- * Ownership: the plan's arena. Failure: messages in the report, NULL.
+ * Invariants: (1) a node stands behind the node it reads; (2) one scan for each input and TIMESTAMP
+ * BY, shared by all that read it; (3) the branches of a relation have the same names when no branch
+ * has a star. Ownership: the plan's arena. Failure: messages in the report, NULL.
  */
 #include "base/assert.h"
 #include "plan/plan_int.h"
@@ -50,9 +50,9 @@ static bool expr_equal(const struct plan_expr *a, const struct plan_expr *b)
         return a == b;
     if (a->op != b->op || a->kind != b->kind || a->fn != b->fn || a->type != b->type ||
         a->cast_to != b->cast_to || a->negated != b->negated || a->try_cast != b->try_cast ||
-        a->column != b->column || a->int_value != b->int_value ||
-        a->arg_count != b->arg_count || !slice_equal(a->name, b->name) ||
-        !slice_equal(a->text, b->text) || memcmp(&a->float_value, &b->float_value, 8) != 0)
+        a->column != b->column || a->int_value != b->int_value || a->arg_count != b->arg_count ||
+        !slice_equal(a->name, b->name) || !slice_equal(a->text, b->text) ||
+        memcmp(&a->float_value, &b->float_value, 8) != 0)
         return false;
     for (uint32_t i = 0; i < a->arg_count; i++) {
         if (!expr_equal(a->args[i], b->args[i]))
@@ -103,7 +103,8 @@ static bool scan_declare(struct builder *builder, struct plan_node *scan, struct
     return !builder->failed;
 }
 
-/* The scan for an input with this time, shared with earlier readers. The new scan is dropped if it is the same. */
+/* The scan for an input with this time, shared with earlier readers. The new scan is dropped if it
+ * is the same. */
 static struct branch *build_scan(struct builder *builder, const struct sql_select *select,
                                  struct slice alias)
 {
@@ -224,8 +225,8 @@ static bool item_star(struct builder *builder, const struct branch *source, stru
         struct plan_field field = source->fields[i];
         bool taken = false;
         for (uint32_t k = 0; k < result->field_count && !field.spread; k++)
-            taken |= !result->fields[k].spread &&
-                     slice_equal_nocase(result->fields[k].name, field.name);
+            taken |=
+                !result->fields[k].spread && slice_equal_nocase(result->fields[k].name, field.name);
         if (taken)
             continue;
         struct plan_expr *expr = plan_expr_column(builder, field.column, span);
@@ -242,24 +243,25 @@ static bool item_star(struct builder *builder, const struct branch *source, stru
 static bool item_add(struct builder *builder, const struct scope *scope,
                      const struct sql_item *item, uint32_t position, struct branch *result)
 {
-    if (item->star && (item->expr == NULL ||
-                       (item->expr->part_count == 1 &&
-                        slice_equal_nocase(item->expr->parts[0], scope->alias))))
+    if (item->star &&
+        (item->expr == NULL ||
+         (item->expr->part_count == 1 && slice_equal_nocase(item->expr->parts[0], scope->alias))))
         return item_star(builder, scope->branch, result, item->span);
     struct plan_field field = {.spread = item->star};
     struct plan_expr *expr = plan_bind_expr(builder, scope, item->expr);
     if (expr == NULL)
         return false;
     if (!item->star)
-        field.name = item->alias.data != NULL ? item->alias
-                                              : default_name(builder, item->expr, position);
+        field.name =
+            item->alias.data != NULL ? item->alias : default_name(builder, item->expr, position);
     field.column = plan_node_column(builder, result->node, expr);
     if (field.column == UINT32_MAX)
         return false;
     return field_add(builder, result, field, item->span);
 }
 
-/* An explicit column to the right of a star replaces the star's column of that name, in its place. */
+/* An explicit column to the right of a star replaces the star's column of that name, in its place.
+ */
 static uint32_t fields_room(const struct sql_select *select, const struct branch *source)
 {
     uint32_t room = 1;

@@ -1,12 +1,13 @@
 /*
  * The plan of a script: what the engine executes.
  *
- * A plan is a graph of nodes. A scan reads one input and yields the values at the paths that the script needs; a
- * select filters the rows of one node and computes columns. Several nodes may read one. A route sends the rows of a
- * node to an output under names. UNION is kept as several routes (or several branches of a step): rows travel in order
- * of time through all of them.
+ * A plan is a graph of nodes. A scan reads one input and yields the values at the paths that the
+ * script needs; a select filters the rows of one node and computes columns. Several nodes may read
+ * one. A route sends the rows of a node to an output under names. UNION is kept as several routes
+ * (or several branches of a step): rows travel in order of time through all of them.
  *
- *   text -> syntax tree -> plan_build: names, types, needed paths -> rules -> this -> exec_query_create
+ *   text -> syntax tree -> plan_build: names, types, needed paths -> rules -> this ->
+ * exec_query_create
  *
  * Everything lives in the arena given to plan_build and is read-only afterwards.
  */

@@ -43,7 +43,8 @@ uint32_t plan_node_column(struct builder *builder, struct plan_node *node, struc
 /* The scan's column for a path, added at need. */
 uint32_t plan_scan_path(struct builder *builder, struct plan_node *scan, const struct slice *parts,
                         uint32_t count);
-/* Column of node that holds what lies below its column; UINT32_MAX: cannot be read from the source. */
+/* Column of node that holds what lies below its column; UINT32_MAX: cannot be read from the source.
+ */
 uint32_t plan_path_below(struct builder *builder, struct plan_node *node, uint32_t column,
                          const struct slice *parts, uint32_t count);
 /* Names and types: the expression over the columns of scope's node. NULL: failed. */

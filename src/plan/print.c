@@ -73,9 +73,10 @@ void plan_print(const struct plan *plan, struct bytebuf *out)
         bytebuf_printf(out, "output %.*s from %u:", SLICE_FMT(plan->outputs[route->output]),
                        route->node->id);
         for (uint32_t i = 0; i < route->field_count; i++)
-            bytebuf_printf(out, " %.*s=#%u", SLICE_FMT(route->fields[i].spread ? SLICE_LIT("*")
-                                                                  : route->fields[i].name),
-                           route->fields[i].column);
+            bytebuf_printf(
+                out, " %.*s=#%u",
+                SLICE_FMT(route->fields[i].spread ? SLICE_LIT("*") : route->fields[i].name),
+                route->fields[i].column);
         bytebuf_append_byte(out, '\n');
     }
 }

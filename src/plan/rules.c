@@ -1,12 +1,13 @@
 /*
  * Rules over a bound plan.
  *
- *   merge    a select over a select whose columns are plain: one select, both predicates; the lower one, if nobody
- *            else reads it, dies. So a WHERE behind a step ends up on the scan.
- *   prune    plain columns that nobody reads are dropped, then the scan's paths that no column needs.
+ *   merge    a select over a select whose columns are plain: one select, both predicates; the lower
+ * one, if nobody else reads it, dies. So a WHERE behind a step ends up on the scan. prune    plain
+ * columns that nobody reads are dropped, then the scan's paths that no column needs.
  *
- * Invariants: (1) results do not change; (2) a predicate of an inner step is evaluated before the outer one; (3) what
- * can fail at run time (CAST, functions) is neither dropped nor evaluated twice.
+ * Invariants: (1) results do not change; (2) a predicate of an inner step is evaluated before the
+ * outer one; (3) what can fail at run time (CAST, functions) is neither dropped nor evaluated
+ * twice.
  */
 #include "base/assert.h"
 #include "plan/plan_int.h"
@@ -229,7 +230,8 @@ static void mark_used(const struct plan_node *node)
 static void prune(struct builder *builder)
 {
     struct plan *plan = builder->plan;
-    struct plan_node **order = ARENA_ARRAY(builder->arena, struct plan_node *, plan->node_count + 1);
+    struct plan_node **order =
+        ARENA_ARRAY(builder->arena, struct plan_node *, plan->node_count + 1);
     bool *used = ARENA_ARRAY(builder->arena, bool, PLAN_COLUMNS_MAX);
     uint32_t count = 0;
 

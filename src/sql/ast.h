@@ -69,12 +69,12 @@ struct sql_item {
 };
 
 struct sql_select {
-    struct sql_select *next;  /* the next branch of a UNION */
+    struct sql_select *next; /* the next branch of a UNION */
     struct sql_span span;
     struct sql_item *items;
-    struct slice into;        /* data NULL: none */
+    struct slice into; /* data NULL: none */
     struct sql_span into_span;
-    struct slice source;      /* input or step; data NULL: a derived table */
+    struct slice source; /* input or step; data NULL: a derived table */
     struct sql_span source_span;
     struct sql_select *derived;
     struct slice alias;

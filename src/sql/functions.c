@@ -3,7 +3,10 @@
 
 #include "base/assert.h"
 
-#define NOT_YET(name, construct) {name, SQL_FN_NOT_YET, 0, 255, false, SQL_ANY, construct}
+#define NOT_YET(name, construct)                                                                   \
+    {                                                                                              \
+        name, SQL_FN_NOT_YET, 0, 255, false, SQL_ANY, construct                                    \
+    }
 
 static const struct sql_function functions[] = {
     {"ABS", SQL_FN_ABS, 1, 1, false, SQL_ANY, NULL},

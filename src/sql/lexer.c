@@ -1,4 +1,5 @@
-/* Text to tokens (see sql/lexer.h). One pass, no recursion; a bad byte is reported and passed over. */
+/* Text to tokens (see sql/lexer.h). One pass, no recursion; a bad byte is reported and passed over.
+ */
 #include "sql/lexer.h"
 
 #include "base/assert.h"
@@ -102,7 +103,8 @@ static void skip_blank(struct lexer *lexer)
     }
 }
 
-/* Text up to a closing quote, which doubled stands for itself. The opening one is the current byte. */
+/* Text up to a closing quote, which doubled stands for itself. The opening one is the current byte.
+ */
 static void lex_quoted(struct lexer *lexer, enum sql_token_kind kind, uint8_t close)
 {
     struct sql_token *token = token_add(lexer, kind);
@@ -239,9 +241,9 @@ static void lex_one(struct lexer *lexer)
         lex_quoted(lexer, SQL_TOKEN_DOUBLE, '"');
     } else if (byte == '[') {
         lex_quoted(lexer, SQL_TOKEN_BRACKET, ']');
-    } else if (is_digit(byte) || (byte == '.' && is_digit(peek(lexer, 1)) &&
-                                  (lexer->count == 0 ||
-                                   lexer->tokens[lexer->count - 1].kind == SQL_TOKEN_OP))) {
+    } else if (is_digit(byte) ||
+               (byte == '.' && is_digit(peek(lexer, 1)) &&
+                (lexer->count == 0 || lexer->tokens[lexer->count - 1].kind == SQL_TOKEN_OP))) {
         lex_number(lexer);
     } else if (is_letter(byte)) {
         lex_word(lexer);

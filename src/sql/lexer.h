@@ -6,14 +6,14 @@
 
 enum sql_token_kind {
     SQL_TOKEN_END,
-    SQL_TOKEN_WORD,     /* identifier or keyword */
-    SQL_TOKEN_BRACKET,  /* [name] */
-    SQL_TOKEN_DOUBLE,   /* "text": name or string, the parser decides */
-    SQL_TOKEN_TEXT,     /* 'text' */
+    SQL_TOKEN_WORD,    /* identifier or keyword */
+    SQL_TOKEN_BRACKET, /* [name] */
+    SQL_TOKEN_DOUBLE,  /* "text": name or string, the parser decides */
+    SQL_TOKEN_TEXT,    /* 'text' */
     SQL_TOKEN_INT,
     SQL_TOKEN_FLOAT,
-    SQL_TOKEN_BIG,      /* integer literal beyond 64 bits */
-    SQL_TOKEN_OP        /* op holds up to two characters: '<' | '=' << 8 */
+    SQL_TOKEN_BIG, /* integer literal beyond 64 bits */
+    SQL_TOKEN_OP   /* op holds up to two characters: '<' | '=' << 8 */
 };
 
 struct sql_token {

@@ -1,10 +1,11 @@
 /*
  * Statements: recursive descent over the token array (see sql/parser.h).
  *
- * After an error the parser goes on at the next statement, so that one run reports the errors of several.
+ * After an error the parser goes on at the next statement, so that one run reports the errors of
+ * several.
  *
- * Invariants: (1) every loop moves the token position or ends; (2) a statement with an error leaves nothing in the
- * tree; (3) nesting of queries and brackets is bounded by SQL_NESTING_MAX.
+ * Invariants: (1) every loop moves the token position or ends; (2) a statement with an error leaves
+ * nothing in the tree; (3) nesting of queries and brackets is bounded by SQL_NESTING_MAX.
  * Ownership: the tree lives in the caller's arena. Failure: reported, NULL.
  */
 #include "sql/parser.h"
@@ -99,10 +100,10 @@ bool parser_expect_op(struct parser *parser, const char *op, const char *after)
 bool parser_reserved(const struct parser *parser, const struct sql_token *token)
 {
     static const char *const words[] = {
-        "SELECT", "INTO",   "FROM",  "WHERE",   "GROUP", "BY",   "HAVING",  "WITH",    "AS",
-        "CASE",   "WHEN",   "THEN",  "ELSE",    "UNION", "JOIN", "INNER",   "LEFT",    "OUTER",
-        "ON",     "CROSS",  "APPLY", "OVER",    "AND",   "OR",   "NOT",     "IN",      "IS",
-        "NULL",   "LIKE",   "BETWEEN", "CREATE", "TABLE", "CAST", "TRY_CAST", "DISTINCT"};
+        "SELECT", "INTO",  "FROM",    "WHERE",  "GROUP", "BY",   "HAVING",   "WITH",    "AS",
+        "CASE",   "WHEN",  "THEN",    "ELSE",   "UNION", "JOIN", "INNER",    "LEFT",    "OUTER",
+        "ON",     "CROSS", "APPLY",   "OVER",   "AND",   "OR",   "NOT",      "IN",      "IS",
+        "NULL",   "LIKE",  "BETWEEN", "CREATE", "TABLE", "CAST", "TRY_CAST", "DISTINCT"};
 
     for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (token_is(token, words[i]))
@@ -146,8 +147,8 @@ struct sql_span parser_span(const struct parser *parser, struct sql_span from)
 /* A name of an item or source without AS: a word that nothing else claims. */
 static bool bare_alias(const struct parser *parser)
 {
-    static const char *const words[] = {"GO",    "TIMESTAMP", "PARTITION", "MATCH_RECOGNIZE",
-                                        "LIMIT", "ORDER",     "RIGHT",     "FULL",
+    static const char *const words[] = {"GO",     "TIMESTAMP", "PARTITION", "MATCH_RECOGNIZE",
+                                        "LIMIT",  "ORDER",     "RIGHT",     "FULL",
                                         "EXCEPT", "INTERSECT", "OFFSET"};
     const struct sql_token *token = parser_peek(parser, 0);
 
@@ -287,7 +288,8 @@ static bool parse_source(struct parser *parser, struct sql_select *select)
     return parse_source_clauses(parser, select);
 }
 
-/* Constructs behind FROM that are known and not executed, or known not to belong to the language. */
+/* Constructs behind FROM that are known and not executed, or known not to belong to the language.
+ */
 static bool refuse_after_source(struct parser *parser)
 {
     static const struct {
@@ -312,8 +314,8 @@ static bool refuse_after_source(struct parser *parser)
         {"EXCEPT", NULL, "EXCEPT is not part of the language", NULL},
         {"INTERSECT", NULL, "INTERSECT is not part of the language", NULL},
     };
-    static const char *const names[] = {"JOIN",        "JOIN",            "LEFT JOIN", "CROSS APPLY",
-                                        "OUTER APPLY", "MATCH_RECOGNIZE", "GROUP BY"};
+    static const char *const names[] = {
+        "JOIN", "JOIN", "LEFT JOIN", "CROSS APPLY", "OUTER APPLY", "MATCH_RECOGNIZE", "GROUP BY"};
 
     for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (!parser_word(parser, 0, rows[i].first) ||

@@ -3,9 +3,9 @@
  *
  *   OR · AND · NOT · comparisons and predicates · + - & ^ | · * / % · unary - + ~ · primary
  *
- * Invariants: (1) recursion is bounded by SQL_NESTING_MAX brackets, and the height of a tree by SQL_HEIGHT_MAX, so no
- * later walk can run out of stack; (2) NULL is returned only after an error was reported.
- * Ownership: nodes live in the parse's arena.
+ * Invariants: (1) recursion is bounded by SQL_NESTING_MAX brackets, and the height of a tree by
+ * SQL_HEIGHT_MAX, so no later walk can run out of stack; (2) NULL is returned only after an error
+ * was reported. Ownership: nodes live in the parse's arena.
  */
 #include "sql/parser_int.h"
 
@@ -97,8 +97,9 @@ static struct sql_expr *parse_cast(struct parser *parser, bool try_cast)
         return NULL;
     const struct sql_token *word = parser_peek(parser, 0);
     if (word->kind != SQL_TOKEN_WORD || !sql_type_find(word->text, &type)) {
-        parser_error(parser, word, "the types are bigint, float, nvarchar(max), datetime, bit, "
-                                   "record and array",
+        parser_error(parser, word,
+                     "the types are bigint, float, nvarchar(max), datetime, bit, "
+                     "record and array",
                      "'%.*s' is not a type", SLICE_FMT(parser_token_text(parser, word)));
         return NULL;
     }
@@ -165,8 +166,9 @@ static bool unit_argument(struct parser *parser, struct arg_list *list)
 
     if ((word->kind != SQL_TOKEN_WORD && word->kind != SQL_TOKEN_TEXT) ||
         !sql_unit_find(word->text, &unit))
-        return parser_error(parser, word, "units are year, quarter, month, dayofyear, day, week, "
-                                          "weekday, hour, minute, second, millisecond, microsecond",
+        return parser_error(parser, word,
+                            "units are year, quarter, month, dayofyear, day, week, "
+                            "weekday, hour, minute, second, millisecond, microsecond",
                             "'%.*s' is not a unit of time",
                             SLICE_FMT(parser_token_text(parser, word)));
     parser->at++;
@@ -228,7 +230,8 @@ static struct sql_expr *parse_call(struct parser *parser)
     return expr;
 }
 
-/* System.Timestamp, with or without brackets; System.Window; udf.name(...). Current token is the prefix. */
+/* System.Timestamp, with or without brackets; System.Window; udf.name(...). Current token is the
+ * prefix. */
 static struct sql_expr *parse_prefixed(struct parser *parser)
 {
     const struct sql_token *prefix = parser_peek(parser, 0);
@@ -348,8 +351,9 @@ static struct sql_expr *parse_brackets(struct parser *parser)
     const struct sql_token *open = parser_peek(parser, 0);
 
     if (parser_word(parser, 1, "SELECT")) {
-        parser_error(parser, open, "name it as a step in WITH", "subqueries in expressions are not "
-                                                               "part of the language");
+        parser_error(parser, open, "name it as a step in WITH",
+                     "subqueries in expressions are not "
+                     "part of the language");
         return NULL;
     }
     parser->at++;
@@ -576,8 +580,8 @@ static struct sql_expr *parse_comparison(struct parser *parser)
 
     while (left != NULL && found) {
         if (parser_op(parser, 0, "==")) {
-            parser_error(parser, parser_peek(parser, 0), "equality is written =",
-                         "== is not an operator");
+            parser_error(parser, parser_peek(parser, 0),
+                         "equality is written =", "== is not an operator");
             return NULL;
         }
         if (take_binary(parser, ops, sizeof(ops) / sizeof(ops[0]), &kind)) {

@@ -60,7 +60,8 @@ void sql_report_warning(struct sql_report *report, struct sql_span span, const c
     report_add(report, span, true, hint, text);
 }
 
-/* The line of the place, and carets under the text meant. Tabs stay tabs, so that the carets line up. */
+/* The line of the place, and carets under the text meant. Tabs stay tabs, so that the carets line
+ * up. */
 static void print_source(const struct sql_report *report, struct sql_span span, struct bytebuf *out)
 {
     size_t start = span.offset;

@@ -5,9 +5,8 @@
 
 const char *sql_type_name(enum sql_type type)
 {
-    static const char *const names[] = {"any",   "null",     "bit",           "bigint",
-                                        "float", "datetime", "nvarchar(max)", "record",
-                                        "array"};
+    static const char *const names[] = {"any",      "null",          "bit",    "bigint", "float",
+                                        "datetime", "nvarchar(max)", "record", "array"};
     ASSERT((unsigned)type < sizeof(names) / sizeof(names[0]));
     return names[type];
 }
