@@ -1,4 +1,9 @@
-/* The table of functions and what they share: arguments by type, messages. */
+/*
+ * The table of functions, and what the files of functions share: arguments by type with the language's own messages.
+ *
+ * Invariants: (1) the table has a row for every function that the parser lets through; (2) a function is called with a
+ * NULL argument only if its row says so. Ownership: none; any shard. Failure: runtime errors in the caller's err_info.
+ */
 #include "base/assert.h"
 #include "exec/datetime.h"
 #include "exec/expr_int.h"

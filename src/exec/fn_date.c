@@ -1,4 +1,10 @@
-/* Date functions. The unit arrives as a bigint argument in first place. */
+/*
+ * Date functions: DATEADD, DATEDIFF, DATEPART, DATENAME, the parts by name, DATETIMEFROMPARTS.
+ *
+ * The parser hands the unit over as a bigint in first place. Datetimes are ticks; text arguments are read as ISO 8601.
+ * Invariant: no result lies outside the years 1 to 9999. Ownership: results in the batch's arena. Failure: runtime
+ * errors for what is no datetime and for results out of range.
+ */
 #include "base/numtext.h"
 #include "exec/datetime.h"
 #include "exec/expr_int.h"

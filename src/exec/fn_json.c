@@ -1,4 +1,11 @@
-/* Functions on records and arrays, which are JSON source, and JSON_PARSE. */
+/*
+ * Functions on records and arrays, and JSON_PARSE.
+ *
+ * Records and arrays are views of JSON source that the scanner has checked; reading an element walks that source, and
+ * nothing is built. JSON_PARSE checks a text with the strict scanner and then is such a view itself.
+ * Invariant: what these functions walk is valid JSON. Ownership: views of the batch. Failure: runtime errors for
+ * arguments of the wrong type; JSON_PARSE gives NULL instead.
+ */
 #include "exec/expr_int.h"
 
 static enum err from_cell(struct exec_ctx *ctx, const struct json_cell *cell,

@@ -1,5 +1,10 @@
-/* Mathematical functions. Text arguments are parsed; the result keeps the argument's type where the
- * table says so. */
+/*
+ * Mathematical functions. Text arguments are parsed; the result keeps the argument's type where the language says so.
+ *
+ * ROUND works on the shortest decimal of a double, digit by digit, since scaling a double rounds twice.
+ * Invariant: a bigint result is exact. Ownership: none. Failure: runtime errors for what is no number and for results
+ * that do not fit.
+ */
 #include <math.h>
 
 #include "base/assert.h"

@@ -1,4 +1,9 @@
-/* A plan as text. */
+/*
+ * A plan as indented text, one line for each node and each route, for --explain and for tests of the rules.
+ *
+ * Columns are printed as #number, operators by their number in the syntax tree. Invariant: only nodes that some output
+ * depends on are printed. Ownership: the caller's buffer. Failure: none but the buffer's limit.
+ */
 #include "plan/plan.h"
 
 static void print_expr(const struct plan_expr *expr, struct bytebuf *out)
