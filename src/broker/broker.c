@@ -95,6 +95,18 @@ const struct topic *broker_topic_find_id(struct broker_shard *bs, struct uuid id
     return topic_set_find_id(bs->topics, id);
 }
 
+struct shard *broker_partition_shard(const struct broker *broker, struct uuid topic_id,
+                                     int32_t partition)
+{
+    return broker_owner(broker, topic_id, partition);
+}
+
+void broker_topic_watch_add(struct broker_shard *bs, struct broker_topic_watch *watch)
+{
+    ASSERT(watch->deleted != NULL);
+    list_push_back(&bs->topic_watches, &watch->node);
+}
+
 static uint64_t counter_get(const _Atomic uint64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_relaxed);
@@ -330,6 +342,7 @@ static enum err broker_part_create(struct broker *broker, struct shard *shard,
     list_init(&bs->all);
     list_init(&bs->fetches);
     list_init(&bs->woken);
+    list_init(&bs->topic_watches);
     bs->retain_at = &bs->all;
     bytebuf_init(&bs->scratch, BROKER_SCRATCH_MAX);
     counter_set(&bs->counters.topics, topic_set_count(set));

@@ -115,6 +115,19 @@ struct broker_topic_op {
 
 void broker_topic_submit(struct broker_shard *bs, struct broker_topic_op *op);
 
+/* Shard that owns the partition, whether or not it exists. Any shard. */
+struct shard *broker_partition_shard(const struct broker *broker, struct uuid topic_id,
+                                     int32_t partition);
+
+/* Told on the shard that registered it, after its set has changed. */
+struct broker_topic_watch {
+    struct list_node node;
+    void (*deleted)(struct broker_topic_watch *watch, const struct topic *topic);
+};
+
+/* Shard: owner, or boot. For the life of the shard. */
+void broker_topic_watch_add(struct broker_shard *bs, struct broker_topic_watch *watch);
+
 /* ---- append ---- */
 
 enum broker_append_flags {
@@ -257,6 +270,24 @@ struct broker_offset_op {
 };
 
 void broker_offset(struct broker_shard *bs, struct broker_offset_op *op);
+
+/* Raises the log start of a partition durably; what lies below is deleted. */
+struct broker_trim_op {
+    struct uuid topic_id;
+    int32_t partition;
+    int64_t offset; /* new log start; -1: the high watermark */
+    void (*done)(struct broker_trim_op *op);
+    /* answers */
+    enum err err; /* ERR_OFFSET_OUT_OF_RANGE: above the high watermark */
+    int64_t log_start_offset;
+    /* private */
+    struct shard_msg msg;
+    struct broker *broker;
+    struct shard *from;
+    struct seglog_op log;
+};
+
+void broker_trim(struct broker_shard *bs, struct broker_trim_op *op);
 
 /* Current leader epoch of every partition (one node: bumped at each start). Any shard. */
 int32_t broker_leader_epoch(const struct broker *broker);

@@ -78,9 +78,10 @@ struct broker_shard {
     uint32_t to_close;        /* of the stop */
     struct list_node woken;   /* subs to read when a wake-up has walked its list */
     struct list_node fetches; /* those that wait, of this shard's callers */
-    struct bytebuf scratch;   /* decompression while checking */
-    bool stopping;            /* no new requests */
-    bool closing;             /* logs are being closed */
+    struct list_node topic_watches;
+    struct bytebuf scratch; /* decompression while checking */
+    bool stopping;          /* no new requests */
+    bool closing;           /* logs are being closed */
     struct shard_stop stop_requests;
     struct shard_stop stop_logs;
     struct timer retain_timer;

@@ -129,3 +129,60 @@ void broker_offset(struct broker_shard *bs, struct broker_offset_op *op)
     op->msg.fn = offset_arrive;
     shard_send(bs->shard, owner, &op->msg);
 }
+
+/* ---- trimming ---- */
+
+static void trim_answer_arrive(struct shard *to, struct shard_msg *msg)
+{
+    struct broker_trim_op *op = CONTAINER_OF(msg, struct broker_trim_op, msg);
+    ASSERT(op->from == to);
+    op->done(op);
+}
+
+static void trim_answer(struct broker_trim_op *op, struct shard *at)
+{
+    op->msg.fn = trim_answer_arrive;
+    shard_send(at, op->from, &op->msg);
+}
+
+static void trim_done(struct seglog_op *log)
+{
+    struct broker_trim_op *op = CONTAINER_OF(log, struct broker_trim_op, log);
+    struct broker_shard *owner = log->ctx;
+    struct partition *p = partition_find(owner, op->topic_id, op->partition);
+    op->err = log->err;
+    if (!op->err && p && p->log)
+        op->log_start_offset = seglog_bounds(p->log).start.value;
+    trim_answer(op, owner->shard);
+}
+
+static void trim_arrive(struct shard *to, struct shard_msg *msg)
+{
+    struct broker_trim_op *op = CONTAINER_OF(msg, struct broker_trim_op, msg);
+    struct broker_shard *owner = broker_part(op->broker, to);
+    struct partition *p = partition_find(owner, op->topic_id, op->partition);
+    op->err = p ? partition_check(p, -1) : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    if (!op->err) {
+        int64_t high = seglog_bounds(p->log).high_watermark.value;
+        if (op->offset == -1)
+            op->offset = high;
+        if (op->offset < 0 || op->offset > high)
+            op->err = ERR_OFFSET_OUT_OF_RANGE;
+    }
+    if (op->err) {
+        trim_answer(op, to);
+        return;
+    }
+    op->log = (struct seglog_op){.on_done = trim_done, .ctx = owner};
+    seglog_trim(p->log, record_offset(op->offset), &op->log);
+}
+
+void broker_trim(struct broker_shard *bs, struct broker_trim_op *op)
+{
+    ASSERT(op->done != NULL);
+    op->broker = bs->broker;
+    op->from = bs->shard;
+    op->log_start_offset = -1;
+    op->msg.fn = trim_arrive;
+    shard_send(bs->shard, broker_owner(bs->broker, op->topic_id, op->partition), &op->msg);
+}

@@ -175,6 +175,13 @@ static void topic_install_arrive(struct shard *to, struct shard_msg *msg)
         topic_install_put(install, op->made);
     else
         topic_install_remove(install, op->old);
+    if (!op->made) {
+        LIST_FOREACH(node, &bs->topic_watches)
+        {
+            struct broker_topic_watch *watch = CONTAINER_OF(node, struct broker_topic_watch, node);
+            watch->deleted(watch, op->old);
+        }
+    }
     topic_install_step(install, ERR_OK);
 }
 
