@@ -26,6 +26,7 @@
 #include <stdlib.h>
 
 #include "base/diag.h"
+#include "base/hash.h"
 #include "broker/broker_int.h"
 
 enum { BROKER_SCRATCH_MAX = BATCH_INFLATED_MAX };
@@ -66,6 +67,19 @@ struct uuid broker_cluster_id(const struct broker *broker)
 {
     ASSERT(broker->catalogue != NULL);
     return catalogue_cluster_id(broker->catalogue);
+}
+
+uint64_t broker_seed(const struct broker *broker, struct shard *shard)
+{
+    struct {
+        struct uuid cluster;
+        uint64_t drawn;
+        uint64_t start;
+        uint64_t shard;
+    } mix = {broker_cluster_id(broker), random_u64(&shard->random),
+             (uint64_t)broker_leader_epoch(broker), shard->index};
+    ASSERT(sizeof(mix) == 40); /* no padding to hash */
+    return hash_bytes(slice_make(&mix, sizeof(mix)), 0);
 }
 
 bool broker_ready(struct broker *broker)
@@ -414,6 +428,7 @@ enum err broker_open(struct shards *shards, const struct broker_config *config,
         broker_stop_hooks(broker->shard_parts[i]);
         retain_start(broker->shard_parts[i]);
     }
+    random_init(&broker->ids, broker_seed(broker, shards_get(shards, 0)));
     err = broker_partitions_start(broker, info);
     ASSERT(err == ERR_OK); /* boot may abort for want of memory */
     *ret_broker = broker;

@@ -63,6 +63,9 @@ struct catalogue *broker_catalogue(struct broker *broker);
 /* Folder for one subsystem's files, DIR/<name>. Valid for the life of the broker. Writes to out. */
 void broker_dir(const struct broker *broker, const char *name, char *out, size_t cap);
 struct uuid broker_cluster_id(const struct broker *broker);
+/* A seed that no earlier start of this data folder had, also when the shards' seeds repeat: for ids
+ * that must not come again. Draws from the shard's generator. */
+uint64_t broker_seed(const struct broker *broker, struct shard *shard);
 /* True when every partition has been recovered or set aside as offline. Any shard. */
 bool broker_ready(struct broker *broker);
 

@@ -110,6 +110,7 @@ struct broker {
     /* of shard 0 */
     unsigned shards_opening;
     struct list_node topic_ops; /* waiting changes; the first one runs */
+    struct random ids;          /* for new topics */
     bool topic_busy;
     bool topic_running;
     int64_t producer_next;

@@ -268,7 +268,7 @@ static enum err topic_op_make(struct broker_topic_op *op, const struct topic *ol
         count = old->partition_count;
     if (count == -1)
         count = broker->config.default_partitions;
-    op->made = topic_make(old ? old->id : uuid_make(&home->random), old ? old->name : op->name,
+    op->made = topic_make(old ? old->id : uuid_make(&broker->ids), old ? old->name : op->name,
                           count, old ? old->internal : op->internal,
                           old ? old->created_ms : reactor_wall_ms(home->reactor),
                           keeps_configs ? old->overrides : op->overrides,

@@ -143,6 +143,7 @@ struct groups_shard {
     struct groups *owner;
     struct shard *shard;
     struct broker_shard *bs;
+    struct random ids; /* for members */
     struct map *groups;
     struct store **stores; /* by partition; NULL: another shard's */
     uint32_t loading;

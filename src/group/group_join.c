@@ -69,7 +69,7 @@ static struct slice join_make_id(struct group *group, struct group_op *op)
     char hex[UUID_HEX_LEN + 1];
     struct arena *arena = group_op_arena(op);
     struct slice prefix = op->instance_id.data ? op->instance_id : op->join.client_id;
-    uuid_write_hex(uuid_make(&group->gs->shard->random), hex);
+    uuid_write_hex(uuid_make(&group->gs->ids), hex);
     if (!arena)
         return SLICE_NULL;
     prefix = slice_sub(prefix, 0, 255);

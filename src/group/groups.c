@@ -252,6 +252,7 @@ static enum err groups_part_create(struct groups *groups, struct shard *shard)
         if (!gs->stores[i])
             return ERR_NO_MEMORY;
     }
+    random_init(&gs->ids, broker_seed(groups->broker, shard));
     gs->topic_watch.deleted = groups_topic_deleted;
     ASSERT(gs->bs != NULL);
     return ERR_OK;
