@@ -12,7 +12,7 @@ LEVELS = {
     "io": 1,
     "wire": 2, "codec": 2, "sql": 2,
     "seglog": 3, "plan": 3, "kclient": 3, "web": 3,
-    "exec": 4, "meta": 4, "blobstore": 4,
+    "event": 4, "exec": 4, "meta": 4, "blobstore": 4,
     "broker": 5, "stream": 5,
     "group": 6, "txn": 6,
     "connect": 7, "cluster": 7,
