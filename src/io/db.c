@@ -30,6 +30,7 @@
 
 #include "base/assert.h"
 #include "base/diag.h"
+#include "io/fs.h"
 #include "io/reactor.h"
 #include "io/sqlite_vfs.h"
 
@@ -165,6 +166,19 @@ static enum err db_upgrade(sqlite3 *sqlite, const struct db_config *config, stru
     return err;
 }
 
+/*
+ * A sync that failed before the last stop may have left frames in the WAL that read back and are
+ * not on the disk; commits behind them would be lost with them.
+ */
+static enum err db_wal_reseal(const struct db_config *config, struct err_info *info)
+{
+    char path[FS_PATH_MAX + 1];
+    int len = snprintf(path, sizeof(path), "%s-wal", config->path);
+    if (len < 0 || len > FS_PATH_MAX)
+        return err_info_set(info, ERR_INVALID_ARGUMENT, "the path is too long");
+    return fs_reseal(sqlite_vfs_fs(config->vfs), path, 0, info);
+}
+
 enum err db_open(const struct db_config *config, struct db **ret_db, struct err_info *info)
 {
     ASSERT(config->vfs && config->path && config->name);
@@ -177,6 +191,8 @@ enum err db_open(const struct db_config *config, struct db **ret_db, struct err_
     db->writer.db = db;
     db->writer.writes = true;
     enum err err = db->path ? ERR_OK : err_info_set(info, ERR_NO_MEMORY, "%s", config->path);
+    if (!err)
+        err = db_wal_reseal(config, info);
     if (!err)
         err = db_connect(db, true, &db->writer.sqlite, info);
     if (!err)

@@ -30,6 +30,7 @@
 
 #define FS_TREE_DEPTH_MAX 16
 #define FS_ZERO_CHUNK (64u * 1024)
+#define FS_RESEAL_CHUNK ((size_t)256 * 1024)
 
 FAULT_DEFINE(fault_open, "fs.open")
 FAULT_DEFINE(fault_read, "fs.read")
@@ -487,6 +488,44 @@ enum err fs_remove_tree(struct fs *fs, const char *path, struct err_info *info)
     if (!fs_exists(fs, path))
         return ERR_OK;
     return fs_remove_level(fs, path, 1, info);
+}
+
+/* ---- resealing ---- */
+
+static enum err fs_reseal_range(struct fs_file *file, uint64_t pos, uint8_t *data, size_t cap,
+                                struct err_info *info)
+{
+    for (;;) {
+        size_t len;
+        enum err err = fs_pread(file, data, cap, pos, &len, info);
+        if (err != ERR_OK)
+            return err;
+        if (len == 0)
+            return fs_sync(file, info);
+        err = fs_pwrite(file, data, len, pos, info);
+        if (err != ERR_OK)
+            return err;
+        ASSERT(len <= cap);
+        pos += len;
+    }
+}
+
+enum err fs_reseal(struct fs *fs, const char *path, uint64_t pos, struct err_info *info)
+{
+    struct fs_file *file;
+    enum err err = fs_open(fs, path, FS_READ | FS_WRITE, &file, info);
+    if (err == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (err != ERR_OK)
+        return err;
+    uint8_t *data = malloc(FS_RESEAL_CHUNK);
+    if (data)
+        err = fs_reseal_range(file, pos, data, FS_RESEAL_CHUNK, info);
+    else
+        err = err_info_set(info, ERR_NO_MEMORY, "reseal '%s': out of memory", path);
+    free(data);
+    fs_close(file);
+    return err;
 }
 
 /* ---- small whole files ---- */

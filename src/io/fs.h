@@ -101,6 +101,13 @@ MUST_CHECK enum err fs_list(struct fs *fs, const char *path, fs_list_fn each, vo
 MUST_CHECK enum err fs_space(struct fs *fs, const char *path, uint64_t *ret_free,
                              struct err_info *info);
 
+/*
+ * Writes the bytes from pos to the end over themselves and syncs. A sync that failed in an earlier
+ * process may have left pages that read back well and that no later sync will write: whoever goes
+ * on behind such bytes makes them durable this way first. Fine when absent.
+ */
+MUST_CHECK enum err fs_reseal(struct fs *fs, const char *path, uint64_t pos, struct err_info *info);
+
 /* Small whole files (configuration, checkpoints): read up to limit into malloc'd memory that the
  * caller frees. */
 MUST_CHECK enum err fs_read_all(struct fs *fs, const char *path, size_t limit, uint8_t **ret_data,

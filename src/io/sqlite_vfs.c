@@ -613,6 +613,12 @@ void sqlite_vfs_destroy(struct sqlite_vfs *vfs)
     free(vfs);
 }
 
+struct fs *sqlite_vfs_fs(const struct sqlite_vfs *vfs)
+{
+    ASSERT(vfs->fs);
+    return vfs->fs;
+}
+
 const char *sqlite_vfs_name(const struct sqlite_vfs *vfs)
 {
     ASSERT(vfs != NULL);

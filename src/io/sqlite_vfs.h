@@ -21,6 +21,7 @@ struct sqlite_vfs;
 MUST_CHECK enum err sqlite_vfs_create(struct fs *fs, uint64_t seed, struct sqlite_vfs **ret_vfs);
 /* Unregisters. All databases opened through it must be closed. NULL is allowed. Shard: init. */
 void sqlite_vfs_destroy(struct sqlite_vfs *vfs);
+struct fs *sqlite_vfs_fs(const struct sqlite_vfs *vfs);
 /* The name to give to sqlite3_open_v2. */
 const char *sqlite_vfs_name(const struct sqlite_vfs *vfs);
 

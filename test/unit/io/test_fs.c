@@ -442,6 +442,36 @@ static void test_failed_sync_forgets(void **state)
     assert_true(lost);
 }
 
+/* What a failed sync forgot becomes durable by writing it again. */
+static void test_reseal(void **state)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct fs_sim_config config = {.seed = seed, .sync_eio_odds = 1};
+        struct fs *fs = fs_sim_create(&config);
+        struct fs_file *file;
+        assert_int_equal(fs_reseal(fs, "/f", 0, NULL), ERR_OK);
+        assert_int_equal(fs_open(fs, "/f", FS_WRITE | FS_CREATE, &file, NULL), ERR_OK);
+        uint8_t data[10000];
+        memset(data, 'b', sizeof(data));
+        assert_int_equal(fs_pwrite(file, data, sizeof(data), 0, NULL), ERR_OK);
+        assert_int_equal(fs_sync(file, NULL), ERR_DISK_IO);
+        fs_close(file);
+        config.sync_eio_odds = 0;
+        fs_sim_config_set(fs, &config);
+        assert_int_equal(fs_sync_dir(fs, "/", NULL), ERR_OK);
+        fs_sim_process_loss(fs);
+        assert_int_equal(fs_reseal(fs, "/f", 0, NULL), ERR_OK);
+        fs_sim_power_loss(fs);
+        uint8_t *back;
+        size_t len;
+        assert_int_equal(fs_read_all(fs, "/f", 1 << 20, &back, &len, NULL), ERR_OK);
+        assert_int_equal(len, sizeof(data));
+        assert_memory_equal(back, data, len);
+        free(back);
+        fs_destroy(fs);
+    }
+}
+
 static void test_bit_flip(void **state)
 {
     struct fs_sim_config config = {.seed = 3};
@@ -479,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_process_loss),
         cmocka_unit_test(test_disk_full),
         cmocka_unit_test(test_failed_sync_forgets),
+        cmocka_unit_test(test_reseal),
         cmocka_unit_test(test_bit_flip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
