@@ -16,12 +16,15 @@ static const struct kafka_handler handlers[] = {
     {KAFKA_HEARTBEAT, 0, 4, KAFKA_OVERLAP, kafka_handle_heartbeat},
     {KAFKA_LEAVE_GROUP, 0, 5, KAFKA_EXCLUSIVE, kafka_handle_leave_group},
     {KAFKA_SYNC_GROUP, 0, 5, KAFKA_EXCLUSIVE, kafka_handle_sync_group},
+    {KAFKA_DESCRIBE_GROUPS, 0, 6, KAFKA_EXCLUSIVE, kafka_handle_describe_groups},
+    {KAFKA_LIST_GROUPS, 0, 5, KAFKA_EXCLUSIVE, kafka_handle_list_groups},
     {KAFKA_API_VERSIONS, 0, 4, KAFKA_OVERLAP, kafka_handle_api_versions},
     {KAFKA_CREATE_TOPICS, 0, 7, KAFKA_EXCLUSIVE, kafka_handle_create_topics},
     {KAFKA_DELETE_TOPICS, 0, 6, KAFKA_EXCLUSIVE, kafka_handle_delete_topics},
     {KAFKA_INIT_PRODUCER_ID, 0, 5, KAFKA_EXCLUSIVE, kafka_handle_init_producer_id},
     {KAFKA_OFFSET_FOR_LEADER_EPOCH, 0, 4, KAFKA_EXCLUSIVE, kafka_handle_offset_for_leader_epoch},
     {KAFKA_DESCRIBE_CONFIGS, 0, 4, KAFKA_EXCLUSIVE, kafka_handle_describe_configs},
+    {KAFKA_DELETE_GROUPS, 0, 2, KAFKA_EXCLUSIVE, kafka_handle_delete_groups},
     {KAFKA_DESCRIBE_CLUSTER, 0, 2, KAFKA_OVERLAP, kafka_handle_describe_cluster},
 };
 

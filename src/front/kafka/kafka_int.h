@@ -160,15 +160,18 @@ void kafka_handle_api_versions(struct kafka_request *req);
 /* The answer to a version of ApiVersions that we do not know: version 0 with error 35. */
 void kafka_reply_api_versions_unsupported(struct kafka_request *req);
 void kafka_handle_create_topics(struct kafka_request *req);
+void kafka_handle_delete_groups(struct kafka_request *req);
 void kafka_handle_delete_topics(struct kafka_request *req);
 void kafka_handle_describe_cluster(struct kafka_request *req);
 void kafka_handle_describe_configs(struct kafka_request *req);
+void kafka_handle_describe_groups(struct kafka_request *req);
 void kafka_handle_fetch(struct kafka_request *req);
 void kafka_handle_find_coordinator(struct kafka_request *req);
 void kafka_handle_heartbeat(struct kafka_request *req);
 void kafka_handle_init_producer_id(struct kafka_request *req);
 void kafka_handle_join_group(struct kafka_request *req);
 void kafka_handle_leave_group(struct kafka_request *req);
+void kafka_handle_list_groups(struct kafka_request *req);
 void kafka_handle_list_offsets(struct kafka_request *req);
 void kafka_handle_metadata(struct kafka_request *req);
 void kafka_handle_offset_commit(struct kafka_request *req);
