@@ -8,15 +8,18 @@
 #include "kafka_api_versions.h"
 #include "kafka_apis.h"
 #include "kafka_create_topics.h"
+#include "kafka_delete_groups.h"
 #include "kafka_delete_topics.h"
 #include "kafka_describe_cluster.h"
 #include "kafka_describe_configs.h"
+#include "kafka_describe_groups.h"
 #include "kafka_fetch.h"
 #include "kafka_find_coordinator.h"
 #include "kafka_heartbeat.h"
 #include "kafka_init_producer_id.h"
 #include "kafka_join_group.h"
 #include "kafka_leave_group.h"
+#include "kafka_list_groups.h"
 #include "kafka_list_offsets.h"
 #include "kafka_metadata.h"
 #include "kafka_offset_commit.h"
@@ -28,15 +31,18 @@
 #define APIS(X)                                                                                    \
     X(api_versions)                                                                                \
     X(create_topics)                                                                               \
+    X(delete_groups)                                                                               \
     X(delete_topics)                                                                               \
     X(describe_cluster)                                                                            \
     X(describe_configs)                                                                            \
+    X(describe_groups)                                                                             \
     X(fetch)                                                                                       \
     X(find_coordinator)                                                                            \
     X(heartbeat)                                                                                   \
     X(init_producer_id)                                                                            \
     X(join_group)                                                                                  \
     X(leave_group)                                                                                 \
+    X(list_groups)                                                                                 \
     X(list_offsets)                                                                                \
     X(metadata)                                                                                    \
     X(offset_commit)                                                                               \
