@@ -130,7 +130,8 @@ def test_committed_offsets_are_where_consumption_goes_on(server, unique):
 def test_a_group_shares_and_survives_a_death(server, unique):
     topic, group = unique(), unique("g")
     from confluent_kafka.admin import AdminClient, NewTopic
-    AdminClient({"bootstrap.servers": server.kafka}).create_topics([NewTopic(topic, 6, 1)])[topic].result(20)
+    admin = AdminClient({"bootstrap.servers": server.kafka})
+    admin.create_topics([NewTopic(topic, 6, 1)])[topic].result(20)
     seen, stop, lock = [[], [], []], [threading.Event() for _ in range(3)], threading.Lock()
 
     def work(number):
@@ -189,7 +190,9 @@ def test_message_too_large(server, unique):
     producer = kafka.KafkaProducer(bootstrap_servers=server.kafka, max_request_size=10_000_000, retries=2)
     with pytest.raises(kafka.errors.MessageSizeTooLargeError):
         producer.send(topic, b"x" * 2_000_000).get(20)
-    producer.send(topic, b"small").get(20)
+    producer.close()
+    producer = kafka.KafkaProducer(bootstrap_servers=server.kafka)
+    assert producer.send(topic, b"small").get(20).offset == 0
     producer.close()
 
 

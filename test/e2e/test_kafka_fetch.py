@@ -313,11 +313,16 @@ def test_served_partitions_go_to_the_end(wire, unique):
     assert sorted(served) == [0, 1, 2]
 
 
-def test_many_sessions(server, wire, topic):
-    sessions = set()
-    for _ in range(1100):
-        sessions.add(session_fetch(wire, 0, 0, [(topic, 0, 0)])["session_id"])
-    assert len(sessions) >= 1000
+def test_many_sessions(start_server, unique):
+    """Beyond the slots consumers are served all the same, without a session."""
+    server, name, sessions = start_server("--shards", "1"), unique(), []
+    with kafka_wire.Connection(server.kafka) as wire:
+        create(wire, name)
+        for _ in range(1100):
+            answer = session_fetch(wire, 0, 0, [(name, 0, 0)])
+            assert told(answer)[name, 0]["error_code"] == 0
+            sessions.append(answer["session_id"])
+    assert len(set(sessions)) == 1001 and sessions.count(0) == 100
 
 
 def test_deleting_a_topic_ends_the_wait(server, wire, unique):
