@@ -264,8 +264,12 @@ enum err run_put(struct blobstore_op *op, struct sqlite3 *sqlite)
         .headers = op->headers,
         .metadata = op->metadata,
     };
-    if (!append && row.info.headers.md5.len == 0)
-        row.info.headers.md5 = slice_make(op->upload->md5, sizeof(op->upload->md5));
+    if (!append && row.info.headers.md5.len == 0) { /* a copy: the upload goes before the answer is read */
+        row.info.headers.md5 =
+            arena_copy(op->arena, slice_make(op->upload->md5, sizeof(op->upload->md5)));
+        if (!row.info.headers.md5.data)
+            return err_info_set(&op->err_info, ERR_NO_MEMORY, "no memory for a checksum");
+    }
     if (!append)
         err = piece_add(op, sqlite, row.gen, 0, SLICE_NULL);
     if (!err)

@@ -31,7 +31,7 @@ struct web_request *web_request_create(struct web_shard *owner)
         return NULL;
     }
     bytebuf_init(&req->out, WEB_HEAD_OUT_LIMIT);
-    bytebuf_init(&req->collected, 0);
+    bytebuf_init(&req->collected, 1);
     return req;
 }
 
@@ -55,7 +55,7 @@ void web_request_reset(struct web_request *req)
     arena_reset(arena);
     *req = (struct web_request){.owner = owner, .arena = arena, .out = out};
     bytebuf_clear(&req->out);
-    bytebuf_init(&req->collected, 0);
+    bytebuf_init(&req->collected, 1);
 }
 
 const struct http_head *web_head(const struct web_request *req)
