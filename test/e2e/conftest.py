@@ -25,13 +25,13 @@ class Server:
         self.data = pathlib.Path(data)
         self.arguments = list(arguments)
         self.process = None
+        self.ports = ["--kafka-port", "0", "--amqp-port", "0", "--blob-port", "0", "--admin-port", "0"]
         self.start()
 
     def start(self):
-        ports = ["--kafka-port", "0", "--amqp-port", "0", "--blob-port", "0", "--admin-port", "0"]
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [WEIR, "serve", "--data", str(self.data), *ports, *self.arguments],
+            [WEIR, "serve", "--data", str(self.data), *self.ports, *self.arguments],
             stdout=subprocess.PIPE, stderr=self.errors, text=True)
         watchdog = threading.Timer(30, self.process.kill)
         watchdog.start()
@@ -43,6 +43,11 @@ class Server:
         fields = dict(pair.split("=", 1) for pair in line.split()[1:])
         self.kafka, self.amqp = fields["kafka"], fields["amqp"]
         self.blob, self.admin = fields["blob"], fields["admin"]
+
+    def fix_ports(self):
+        """From the next start on it listens where it listens now."""
+        self.ports = [word for name in ("kafka", "amqp", "blob", "admin")
+                      for word in (f"--{name}-port", getattr(self, name).rsplit(":", 1)[1])]
 
     def stderr(self):
         self.errors.seek(0)
