@@ -51,6 +51,7 @@ static int print_version(int argc, char **argv)
 int main(int argc, char **argv)
 {
     static const struct cli_verb verbs[] = {
+        {"serve", cli_serve, "run the server: Kafka, Event Hubs, Blob and Stream Analytics"},
         {"topic", cli_topic, "create, list, describe and delete topics"},
         {"produce", cli_produce, "write records to a topic"},
         {"consume", cli_consume, "read records of a topic"},
