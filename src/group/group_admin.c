@@ -147,6 +147,8 @@ static void delete_stored(struct store_write *write, enum err err)
     }
     if (!err && group->member_count > 0)
         err = ERR_NON_EMPTY_GROUP; /* somebody joined meanwhile: the next store writes it again */
+    if (!err)
+        text_clear(&group->protocol_type);
     group_free_if_idle(group);
     group_answer(gs, w->op,
                  err && err != ERR_NON_EMPTY_GROUP ? ERR_COORDINATOR_NOT_AVAILABLE : err);

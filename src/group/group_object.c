@@ -110,8 +110,8 @@ void group_free(struct group *group)
 void group_free_if_idle(struct group *group)
 {
     if (group->member_count || group->writes || map_count(group->offsets) ||
-        map_count(group->pending))
-        return;
+        map_count(group->pending) || group->protocol_type.data)
+        return; /* the last: it is in the log, and goes with a tombstone (group_offsets_expire) */
     if (group->state != GROUP_EMPTY && group->state != GROUP_DEAD)
         return;
     group_free(group);

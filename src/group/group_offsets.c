@@ -430,7 +430,7 @@ static void group_expire(struct group *group, int64_t now_ms)
     if (!idle)
         return;
     if (store_put_group_gone(group_store(group), text_slice(group->id)) == ERR_OK)
-        group_free_if_idle(group);
+        group_free(group);
 }
 
 void group_offsets_expire(struct groups_shard *gs)
