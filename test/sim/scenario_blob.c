@@ -334,7 +334,7 @@ static bool blob_idle(struct world *world)
     return true;
 }
 
-static void blob_lost(struct world *world)
+static void blob_lost(struct world *world, bool power)
 {
     struct blob_state *state = state_of(world);
     state->store = NULL;

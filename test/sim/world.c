@@ -15,6 +15,7 @@
 #define WORLD_BOOT_LIMIT_US 60000000u
 #define WORLD_CHECK_LIMIT_US 120000000u
 #define WORLD_STOP_LIMIT_US 120000000u
+#define WORLD_SETTLE_US 300000u
 #define WORLD_FAULTY_BOOTS_MAX 4
 
 enum ending { END_FREEZE, END_POWER, END_PROCESS, END_GRACEFUL, END_COUNT };
@@ -103,7 +104,7 @@ static void world_lose(struct world *world, bool power)
 {
     world->running = false;
     sim_host_kill(world->host);
-    world->scenario->lost(world);
+    world->scenario->lost(world, power);
     if (power)
         fs_sim_power_loss(world->fs);
     else
@@ -203,6 +204,19 @@ static void world_live(struct world *world)
         world_lose(world, ending != END_PROCESS);
 }
 
+/* A last load on a sound disk: everybody must get through. */
+static void world_settle(struct world *world)
+{
+    world->running = true;
+    world->scenario->load(world);
+    sim_run_for(world->sim, WORLD_SETTLE_US);
+    world->running = false;
+    if (!sim_run_until(world->sim, world_idle, world, WORLD_STOP_LIMIT_US))
+        world_breach(world, "operations never end");
+    if (world->scenario->settled)
+        world->scenario->settled(world);
+}
+
 void world_run(const struct scenario *scenario, uint64_t seed, bool verbose)
 {
     struct world world = {.scenario = scenario, .seed = seed, .verbose = verbose};
@@ -224,6 +238,8 @@ void world_run(const struct scenario *scenario, uint64_t seed, bool verbose)
         world_live(&world);
     }
     world_boot(&world);
+    world_check(&world);
+    world_settle(&world);
     world_check(&world);
     world_stop(&world);
     if (verbose)

@@ -56,12 +56,15 @@ struct scenario {
     /* No operation is outstanding. */
     bool (*idle)(struct world *world);
     /* The node died: outstanding operations have an unknown outcome; node pointers are dead. */
-    void (*lost)(struct world *world);
+    void (*lost)(struct world *world, bool power);
     /* After a graceful stop. */
     void (*close)(struct world *world);
+    /* After a last load on a sound disk: breaches when somebody never got through. May be NULL. */
+    void (*settled)(struct world *world);
 };
 
 extern const struct scenario scenario_blob;
+extern const struct scenario scenario_log;
 
 /* Runs the whole life of a seed. Returns when all held; a breach ends the process with status 1. */
 void world_run(const struct scenario *scenario, uint64_t seed, bool verbose);
