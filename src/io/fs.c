@@ -318,23 +318,38 @@ enum err fs_mkdir(struct fs *fs, const char *path, struct err_info *info)
     return fs_result(info, "make directory", path, rc);
 }
 
+/* Makes the first len bytes of path a directory whose entry is durable. */
+static enum err fs_mkdir_durable(struct fs *fs, const char *path, size_t len, struct err_info *info)
+{
+    char part[FS_PATH_MAX + 1];
+    ASSERT(len > 0 && len <= FS_PATH_MAX);
+    memcpy(part, path, len);
+    part[len] = 0;
+    enum err err = fs_mkdir(fs, part, info);
+    if (err != ERR_OK)
+        return err;
+    while (len > 0 && part[len - 1] != '/')
+        len--;
+    while (len > 1 && part[len - 1] == '/')
+        len--;
+    part[len] = 0;
+    /* Also when it was there: an earlier run may have ended between making and syncing it. */
+    err = fs_sync_dir(fs, len > 0 ? part : ".", info);
+    return err == ERR_UNAUTHORIZED ? ERR_OK : err; /* a parent that is not ours to open */
+}
+
 enum err fs_mkdir_all(struct fs *fs, const char *path, struct err_info *info)
 {
     enum err err = fs_path_check(path, info);
-    if (err != ERR_OK)
-        return err;
-    char part[FS_PATH_MAX + 1];
-    size_t len = strlen(path);
-    for (size_t i = 1; i < len; i++) {
-        if (path[i] != '/' || path[i - 1] == '/')
-            continue;
-        memcpy(part, path, i);
-        part[i] = 0;
-        err = fs_mkdir(fs, part, info);
-        if (err != ERR_OK)
-            return err;
+    size_t len = err == ERR_OK ? strlen(path) : 0;
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    for (size_t i = 1; i <= len && err == ERR_OK; i++) {
+        bool ends = i == len || path[i] == '/';
+        if (ends && path[i - 1] != '/')
+            err = fs_mkdir_durable(fs, path, i, info);
     }
-    return fs_mkdir(fs, path, info);
+    return err;
 }
 
 enum err fs_rmdir(struct fs *fs, const char *path, struct err_info *info)

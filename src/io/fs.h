@@ -80,7 +80,7 @@ MUST_CHECK enum err fs_rename(struct fs *fs, const char *from, const char *to,
 MUST_CHECK enum err fs_unlink(struct fs *fs, const char *path, struct err_info *info);
 /* Succeeds when the directory is there already. The parent must exist. */
 MUST_CHECK enum err fs_mkdir(struct fs *fs, const char *path, struct err_info *info);
-/* The same with all missing parents. */
+/* The same with all missing parents; all of them are durable at return. */
 MUST_CHECK enum err fs_mkdir_all(struct fs *fs, const char *path, struct err_info *info);
 /* Removes an empty directory. */
 MUST_CHECK enum err fs_rmdir(struct fs *fs, const char *path, struct err_info *info);
