@@ -97,8 +97,8 @@ static enum err legacy_unwrap(struct batch_builder *builder, const struct legacy
     if (codec > COMPRESS_LZ4 || !wrapper->value.data)
         return ERR_INVALID_RECORD;
     bytebuf_clear(scratch);
-    enum err err = compress_decompress((enum compress_kind)codec, wrapper->value, scratch->limit,
-                                       scratch);
+    enum err err =
+        compress_decompress((enum compress_kind)codec, wrapper->value, scratch->limit, scratch);
     if (err)
         return err == ERR_NO_MEMORY ? err : ERR_CORRUPT_MESSAGE;
     struct slice inner = bytebuf_slice(scratch);
@@ -158,8 +158,8 @@ static uint8_t *legacy_field_store(uint8_t *p, struct slice field)
 static bool legacy_store(const struct batch_record *record, int8_t magic, bool append_time,
                          struct bytebuf *out)
 {
-    size_t body = (magic == 1 ? 14 : 6) + legacy_field_size(record->key) +
-                  legacy_field_size(record->value);
+    size_t body =
+        (magic == 1 ? 14 : 6) + legacy_field_size(record->key) + legacy_field_size(record->value);
     if (out->limit - out->len < LEGACY_PREFIX + body)
         return false;
     uint8_t *start = bytebuf_reserve(out, LEGACY_PREFIX + body);

@@ -43,8 +43,7 @@ static void topic_id_text(char out[TOPIC_ID_TEXT], const uint8_t id[16])
     out[n] = 0;
 }
 
-/* Whether the folder belongs to this topic id; a folder without readable metadata counts as ours.
- */
+/* Whether the folder belongs to this topic id; a folder without whole metadata counts as ours. */
 static bool folder_is_ours(struct seglog *seglog, const char *path, const char *id_text)
 {
     uint8_t *data = NULL;
@@ -53,10 +52,11 @@ static bool folder_is_ours(struct seglog *seglog, const char *path, const char *
         fs_read_all(seglog->fs, path, METADATA_MAX, &data, &len, NULL) != ERR_OK)
         return true;
     struct slice text = slice_make(data, len);
-    struct slice word = SLICE_LIT("topic_id: ");
-    size_t at = slice_find(text, word, 0);
-    bool ours = at == SIZE_MAX || text.len - at < word.len + TOPIC_ID_TEXT - 1 ||
-                slice_equal(slice_sub(text, at + word.len, TOPIC_ID_TEXT - 1), slice_cstr(id_text));
+    struct slice head = SLICE_LIT("version: 0\ntopic_id: ");
+    struct slice id = slice_sub(text, head.len, TOPIC_ID_TEXT - 1);
+    bool whole = slice_starts_with(text, head) && text.len == head.len + TOPIC_ID_TEXT &&
+                 text.data[text.len - 1] == '\n' && slice_find_byte(id, 0, 0) == SIZE_MAX;
+    bool ours = !whole || slice_equal(id, slice_cstr(id_text));
     free(data);
     return ours;
 }
@@ -76,6 +76,8 @@ static enum err folder_create(struct recovery *recovery, const char *metadata, c
     int n = snprintf(text, sizeof(text), "version: 0\ntopic_id: %s\n", id_text);
     ASSERT(n > 0 && (size_t)n < sizeof(text));
     err = fs_pwrite(file, text, (size_t)n, 0, recovery->info);
+    if (!err)
+        err = fs_sync(file, recovery->info);
     fs_close(file);
     return err;
 }

@@ -79,6 +79,25 @@ static enum err generation_step(struct seglog_store *store, struct err_info *inf
     return fs_write_atomic(store->fs, path, slice_make(text, (size_t)n), info);
 }
 
+/* Makes the root folder's own entry durable; a parent that may not be opened is somebody else's care. */
+static enum err root_sync(struct fs *fs, const char *root, struct err_info *info)
+{
+    char parent[SEGLOG_PATH_MAX];
+    size_t len = strlen(root);
+    while (len > 1 && root[len - 1] == '/')
+        len--;
+    while (len > 0 && root[len - 1] != '/')
+        len--;
+    while (len > 1 && root[len - 1] == '/')
+        len--;
+    if (len >= sizeof(parent))
+        return err_info_set(info, ERR_INVALID_ARGUMENT, "path of the data folder is too long");
+    memcpy(parent, root, len);
+    parent[len] = 0;
+    enum err err = fs_sync_dir(fs, len > 0 ? parent : ".", info);
+    return err == ERR_DISK_IO ? err : ERR_OK;
+}
+
 enum err seglog_store_open(struct fs *fs, const char *root, struct seglog_store **ret_store,
                            struct err_info *info)
 {
@@ -99,6 +118,8 @@ enum err seglog_store_open(struct fs *fs, const char *root, struct seglog_store 
         err = fs_mkdir_all(fs, store->journal_dir, info);
     if (!err)
         err = fs_sync_dir(fs, root, info);
+    if (!err)
+        err = root_sync(fs, root, info);
     if (!err)
         err = generation_step(store, info);
     if (!err)
