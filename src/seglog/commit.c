@@ -250,6 +250,7 @@ static void round_start(struct commit *commit)
     struct round *round = &commit->round;
     round->job_count = round->part_count = round->extent_count = round->sync_count = 0;
     round->journal_jobs = round->synced_files = 0;
+    round->journal_written = 0;
     round->journal_err = ERR_OK;
     uint64_t bytes = 0;
     while (!list_empty(&commit->dirty) && bytes < ROUND_BYTES_MAX &&
@@ -362,6 +363,9 @@ static void round_done(struct work *work)
     struct commit *commit = round->commit;
     ASSERT(commit->in_flight);
     commit->stats.segment_syncs += round->synced_files;
+    if (round->journal_jobs >
+        0) /* rounds follow one another without a gap, which would end the replay */
+        commit->journal.pos = file_pos_add(round->journal_pos, round->journal_written);
     if (round->journal_err) {
         diag(DIAG_ERROR, "seglog", "journal=broken error=\"%s\"", round->journal_info.text);
         commit->journal.state = JOURNAL_BROKEN;

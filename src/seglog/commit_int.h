@@ -133,7 +133,8 @@ struct round {
     struct file_pos journal_pos;
     uint32_t journal_file;
     uint32_t journal_cycle;
-    uint64_t journal_bytes;
+    uint64_t journal_bytes;   /* room set aside */
+    uint64_t journal_written; /* result: less, when a job failed before */
     enum err journal_err;
     struct err_info journal_info;
     uint32_t synced_files;    /* result */

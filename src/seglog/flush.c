@@ -22,6 +22,7 @@
  * true.
  */
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -117,8 +118,13 @@ static enum err item_flush(struct flush *flush, struct flush_item *item)
         return err;
     if (item->finish)
         err = fs_truncate(file, item->bytes, &flush->info);
-    if (!err)
+    if (!err) {
         err = fs_sync(file, &flush->info);
+        if (err)
+            seglog_suspect(flush->seglog);
+        else if (atomic_load(&flush->seglog->suspect))
+            err = err_info_set(&flush->info, ERR_STORAGE, "a sync failed before");
+    }
     fs_close(file);
     return err;
 }

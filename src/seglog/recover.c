@@ -12,6 +12,8 @@
  * the first batch that is torn, or does not continue the offsets, ends the log; what lies behind is
  * cut off
  *   4. journals of earlier runs: batches that continue the log are appended
+ *      (when a sync had failed before, what was walked is also written again: the kernel may hold it as clean though the
+ *      disk does not have it)
  *   5. sync what was walked, cut or appended, so that everything then visible is durable
  *
  * Invariants: (1) offsets of the result have no hole; (2) a batch below the recovery point is never
@@ -59,6 +61,8 @@ static bool base_add(struct recovery *recovery, int64_t **list, uint32_t *count,
 static bool recovery_list_each(void *arg, const char *name, enum fs_kind kind)
 {
     struct recovery *recovery = arg;
+    if (strcmp(name, "weir-suspect") == 0)
+        recovery->suspect = true;
     if (kind != FS_KIND_FILE || strlen(name) < 20)
         return true;
     int64_t base = segment_name_parse(name, ".log");
@@ -256,8 +260,13 @@ static enum err recovery_walk(struct recovery *recovery, struct segment *segment
         segment->zeroed = segment->bytes;
         recovery->changed = true;
     }
-    if (!err && (recovery->changed || segment->bytes > pos))
+    if (!err && recovery->suspect)
+        err = recovery_rewrite(recovery, file, pos, segment->bytes);
+    if (!err && (recovery->changed || segment->bytes > pos)) {
         err = fs_sync(file, recovery->info);
+        if (err)
+            seglog_suspect(seglog);
+    }
     walk_deinit(&walk);
     fs_close(file);
     return err;

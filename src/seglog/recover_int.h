@@ -18,6 +18,7 @@ struct recovery {
     bool fresh; /* no segment file yet */
     bool has_point;
     bool changed; /* something was cut or appended */
+    bool suspect; /* a sync failed before: bytes behind the point are written again */
     struct checkpoint point;
     uint32_t walk_index;
     uint64_t walked;
@@ -38,6 +39,9 @@ MUST_CHECK enum err recovery_trust_part(struct recovery *recovery, struct segmen
 /* Producer state made from the headers of all batches below upto. */
 MUST_CHECK enum err recovery_producers_rebuild(struct recovery *recovery,
                                                struct record_offset upto);
+/* Writes [from, to) of the file over itself, so that the next sync does write it. */
+MUST_CHECK enum err recovery_rewrite(struct recovery *recovery, struct fs_file *file, uint64_t from,
+                                     uint64_t to);
 /* Journals. */
 MUST_CHECK enum err recovery_replay(struct recovery *recovery);
 /* Leftovers that nothing refers to. Best effort. */

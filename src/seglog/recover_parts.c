@@ -15,6 +15,7 @@
  * Failure modes: as recover.c.
  */
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -24,7 +25,12 @@
 #include "seglog/recover_int.h"
 #include "seglog/walk_int.h"
 
-enum { INDEX_FILE_MAX = 64 * 1024 * 1024, METADATA_MAX = 4096, TOPIC_ID_TEXT = 23 };
+enum {
+    INDEX_FILE_MAX = 64 * 1024 * 1024,
+    METADATA_MAX = 4096,
+    TOPIC_ID_TEXT = 23,
+    REWRITE_STEP = 1024 * 1024
+};
 
 static void topic_id_text(char out[TOPIC_ID_TEXT], const uint8_t id[16])
 {
@@ -111,6 +117,39 @@ enum err recovery_folder(struct recovery *recovery, bool must_exist)
     if (must_exist)
         return err_info_set(recovery->info, ERR_NOT_FOUND, "no folder %s", seglog->dir);
     return folder_create(recovery, metadata, id_text);
+}
+
+void seglog_suspect(struct seglog *seglog)
+{
+    char path[SEGLOG_PATH_MAX];
+    struct fs_file *file;
+    atomic_store(&seglog->suspect, true);
+    int n = snprintf(path, sizeof(path), "%s/weir-suspect", seglog->dir);
+    if (n > 0 && (size_t)n < sizeof(path) &&
+        fs_open(seglog->fs, path, FS_WRITE | FS_CREATE, &file, NULL) == ERR_OK)
+        fs_close(file);
+}
+
+enum err recovery_rewrite(struct recovery *recovery, struct fs_file *file, uint64_t from,
+                          uint64_t to)
+{
+    ASSERT(from <= to);
+    uint8_t *buf = malloc(REWRITE_STEP);
+    if (!buf)
+        return err_info_set(recovery->info, ERR_NO_MEMORY, "rewriting a segment");
+    enum err err = ERR_OK;
+    while (from < to && !err) {
+        size_t want = to - from < REWRITE_STEP ? (size_t)(to - from) : REWRITE_STEP;
+        size_t got = 0;
+        err = fs_pread(file, buf, want, from, &got, recovery->info);
+        if (!err && got == 0)
+            break;
+        if (!err)
+            err = fs_pwrite(file, buf, got, from, recovery->info);
+        from += got;
+    }
+    free(buf);
+    return err;
 }
 
 enum err recovery_note(struct recovery *recovery, struct segment *segment,
@@ -413,8 +452,11 @@ enum err recovery_replay(struct recovery *recovery)
         if (!err)
             err = ref_replay(recovery, &refs[i], file, segment);
     }
-    if (file && !err)
+    if (file && !err) {
         err = fs_sync(file, recovery->info);
+        if (err)
+            seglog_suspect(seglog);
+    }
     fs_close(file);
     return err;
 }
@@ -422,6 +464,13 @@ enum err recovery_replay(struct recovery *recovery)
 void recovery_clean(struct recovery *recovery)
 {
     struct seglog *seglog = recovery->seglog;
+    if (recovery->suspect) {
+        char path[SEGLOG_PATH_MAX];
+        int n = snprintf(path, sizeof(path), "%s/weir-suspect", seglog->dir);
+        struct err_info why;
+        if (n > 0 && (size_t)n < sizeof(path) && fs_unlink(seglog->fs, path, &why) != ERR_OK)
+            diag(DIAG_WARN, "seglog", "file=%s error=\"%s\"", path, why.text);
+    }
     for (uint32_t i = 0; i < recovery->snapshot_count; i++) {
         char path[SEGLOG_PATH_MAX];
         struct err_info ignored;

@@ -26,6 +26,8 @@
  * failure is the job's error and takes its log offline; a journal that fails is left for good, and
  * its jobs are synced directly.
  */
+#include <stdatomic.h>
+
 #include "seglog/bytes_int.h"
 #include "seglog/commit_int.h"
 
@@ -155,8 +157,13 @@ static void job_sync(struct round *round, struct round_job *job)
         enum err err = ERR_OK;
         if (!segment->file)
             err = segment_open(seglog, segment, &job->info);
-        if (!err)
+        if (!err) {
             err = fs_sync(segment->file, &job->info);
+            if (err)
+                seglog_suspect(seglog);
+            else if (atomic_load(&seglog->suspect))
+                err = err_info_set(&job->info, ERR_STORAGE, "a sync failed before");
+        }
         if (err) {
             job->err = ERR_STORAGE;
             return;
@@ -211,6 +218,8 @@ enum err journal_write(struct round *round, struct err_info *info)
     uint64_t fill = (JOURNAL_ALIGN - bytes % JOURNAL_ALIGN) % JOURNAL_ALIGN;
     if (fill > 0)
         parts[count++] = slice_make(round_zeros, fill);
+    round->journal_written = bytes + fill;
+    ASSERT(round->journal_written <= round->journal_bytes);
     struct fs_file *file = round->commit->journal.files[round->journal_file];
     enum err err = fs_pwritev(file, parts, count, round->journal_pos.value, info);
     if (!err)

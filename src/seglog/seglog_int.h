@@ -286,6 +286,7 @@ struct seglog {
     struct list_node all_node; /* in commit->logs */
     struct list_node flush_node;
     uint64_t pending_bytes; /* appended, not written */
+    _Atomic bool suspect;   /* a sync failed: any thread */
     bool in_round;
     bool flushing;
     bool flush_wanted;                 /* another flush after the one running */
@@ -338,6 +339,12 @@ static inline struct record_offset seglog_durable(const struct seglog *seglog)
 {
     return record_offset_max(seglog->synced, seglog->journaled);
 }
+
+/*
+ * Worker: a sync of the log's files failed. The kernel may now hold bytes as clean that are not on the disk, and would go
+ * on to do so for the next process: leaves a mark in the folder that makes the next opening write them again.
+ */
+void seglog_suspect(struct seglog *seglog);
 
 /* recover.c: runs on a worker, fills the log from its folder. */
 MUST_CHECK enum err seglog_recover(struct seglog *seglog, const struct seglog_open *open,

@@ -77,8 +77,20 @@ static struct iobuf_range tagged_batch(uint64_t tag, uint32_t records, int64_t p
     return range;
 }
 
+/* Appends that were taken back for lack of space are gone for certain while the log serves. */
+static void model_purge(struct model *model)
+{
+    while (model->count > 0 && model->sent[model->count - 1]->fate == FATE_FAILED &&
+           seglog_state(model->seglog) == ERR_OK) {
+        struct sent *sent = model->sent[--model->count];
+        model->next_sequence = sent->sequence;
+        free(sent);
+    }
+}
+
 static void world_append(struct world *world, struct model *model)
 {
+    model_purge(model);
     if (model->count == APPENDS_MAX)
         return;
     struct sent *sent = calloc(1, sizeof(*sent));
@@ -137,10 +149,15 @@ static void model_check(struct world *world, struct model *model, bool power)
     uint32_t kept = i;
     for (; rest.len > 0; kept++) {
         uint32_t size = batch_size_peek(rest);
-        assert_true(kept < model->count);
+        if (kept >= model->count)
+            fail_msg("seed %" PRIu64 " cycle %u log %td power %d: more than was sent, %" PRId64
+                     " to %" PRId64 ", sent %u",
+                     world->seed, world->cycle, model - world->logs, power, bounds.start.value,
+                     bounds.end.value, model->count);
         if (batch_tag(slice_sub(rest, 0, size)) != model->sent[kept]->tag)
             fail_msg("seed %" PRIu64 " cycle %u: another batch at offset %" PRId64, world->seed,
                      world->cycle, model->sent[kept]->base);
+        model->sent[kept]->fate = FATE_DURABLE; /* what a start serves is durable */
         rest = slice_sub(rest, size, SIZE_MAX);
     }
     for (uint32_t k = kept; k < model->count; k++) {
@@ -190,6 +207,19 @@ static bool world_open(struct world *world, uint32_t i)
 static void op_ignored(struct seglog_op *op)
 {
     free(op);
+}
+
+/* Faults besides the freeze, by seed. */
+static void world_faults(struct world *world, bool on)
+{
+    struct fs_sim_config config = {.tear_sectors = true};
+    if (on) {
+        config.short_odds = 10;
+        config.write_full_odds = world->seed % 4 == 1 ? 30 : 0;
+        config.sync_eio_odds = world->seed % 4 == 2 ? 100 : 0;
+        config.write_eio_odds = world->seed % 4 == 3 ? 100 : 0;
+    }
+    fs_sim_config_set(world->fs, &config);
 }
 
 /* Some random doings until the disk freezes or the steps are through. */
@@ -254,7 +284,9 @@ static void world_seed(uint64_t seed)
         for (uint32_t i = 0; i < LOGS; i++)
             model_check(world, &world->logs[i], power);
         fs_sim_freeze_after(world->fs, 20 + random_below(&world->random, 600));
+        world_faults(world, true);
         world_run(world);
+        world_faults(world, false);
         power = random_one_in(&world->random, 2);
         world_stop(world);
         if (power)
