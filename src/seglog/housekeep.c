@@ -8,7 +8,8 @@
  * write-ahead, sync -> freed delete:         ASKED -> quiet -> FILES: rename the folder away,
  * remove it -> freed
  *
- * Invariants: (1) only finished segments are removed, oldest first, never the active one; (2) the
+ * Invariants: (1) only finished segments are removed, oldest first, never the active one; each removal is durable before the
+ * next, so that a power cut cannot bring back an older one without a newer one; (2) the
  * file that carries the log end exists and is durable before older ones go; (3) a DeleteRecords is
  * acknowledged after the recovery point that holds its start offset is durable; (4) a log is freed
  * only when it is quiet: no round, flush, read or search refers to it.
@@ -62,6 +63,7 @@ static void remove_run(struct work *work)
     op->err = fs_sync_dir(seglog->fs, seglog->dir, &op->info);
     for (uint32_t i = 0; i < op->removed_count && !op->err; i++) {
         file_remove(seglog, op->removed[i], ".log");
+        op->err = fs_sync_dir(seglog->fs, seglog->dir, &op->info);
         file_remove(seglog, op->removed[i], ".index");
         file_remove(seglog, op->removed[i], ".timeindex");
     }

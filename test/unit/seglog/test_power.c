@@ -142,7 +142,13 @@ static void model_check(struct world *world, struct model *model, bool power)
     struct batch_header first = {.base_offset = bounds.end};
     if (rest.len > 0)
         assert_int_equal(batch_header_read(rest, &first, NULL), ERR_OK);
-    log_rig_check(rest, first.base_offset.value, bounds.end.value);
+    struct seglog_scan scan;
+    seglog_scan_bytes(rest, first.base_offset, &scan);
+    if (scan.good_bytes != rest.len || scan.end.value != bounds.end.value)
+        fail_msg("seed %" PRIu64 " cycle %u log %td: offsets %" PRId64 " to %" PRId64
+                 ", good only to %" PRId64 ", bytes %zu of %zu",
+                 world->seed, world->cycle, model - world->logs, bounds.start.value,
+                 bounds.end.value, scan.end.value, (size_t)scan.good_bytes, rest.len);
     uint32_t i = 0;
     while (i < model->count && model->sent[i]->end <= bounds.start.value)
         i++;
