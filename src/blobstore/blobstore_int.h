@@ -67,6 +67,7 @@ struct blobstore {
     uint64_t ticket;
 
     _Atomic bool garbage; /* the sweeper has something to do */
+    _Atomic bool pinned_dead; /* the sweeper passed over content that a reader holds */
     _Atomic bool broken;  /* a sync failed: nothing can be written any more */
     struct blobstore_sweep sweep;
     _Atomic uint64_t uploads_open;

@@ -42,6 +42,8 @@ void blobstore_reader_close(struct blobstore_reader *reader)
     pthread_mutex_lock(&store->pin_lock);
     list_remove(&reader->node);
     pthread_mutex_unlock(&store->pin_lock);
+    if (atomic_exchange_explicit(&store->pinned_dead, false, memory_order_relaxed))
+        atomic_store_explicit(&store->garbage, true, memory_order_relaxed);
     fs_close(reader->file);
     free(reader);
 }

@@ -131,8 +131,10 @@ static enum err delete_gens(struct blobstore_sweep *sweep, struct sqlite3 *sqlit
     enum err err = ERR_OK;
     for (uint32_t i = 0; !err && i < sweep->gen_count && budget > 0; i++) {
         int changes = 0;
-        if (gen_pinned(sweep->store, sweep->gens[i]))
+        if (gen_pinned(sweep->store, sweep->gens[i])) {
+            atomic_store_explicit(&sweep->store->pinned_dead, true, memory_order_relaxed);
             continue;
+        }
         err = exec_id(
             sweep, sqlite,
             "DELETE FROM piece WHERE rowid IN (SELECT rowid FROM piece WHERE gen = ? LIMIT 2048)",
