@@ -12,7 +12,7 @@
  *  (2) A WAL slot is held by readers or by one writer, never both.
  *  (3) After a failed sync the file takes no more writes or syncs: what the kernel kept of it is
  *      unknown.
- *  (4) A file that was created is synced together with its folder before the first sync returns.
+ *  (4) The first sync through a handle that may create its file syncs the folder too.
  *
  * Ownership: nodes belong to the vfs under its mutex; a handle is used by one thread at a time.
  * Shard: none, the calls come on worker threads and at boot.
@@ -73,8 +73,8 @@ struct vfs_file {
     uint16_t shm_shared; /* bit per slot held */
     uint16_t shm_writer;
     bool shm_mapped;
-    bool created; /* the folder needs a sync */
-    bool broken;  /* a sync failed */
+    bool entry_unsynced; /* made here, or by a run that may have ended before it was synced */
+    bool broken;         /* a sync failed */
     bool delete_on_close;
 };
 
@@ -208,9 +208,9 @@ static int vfs_file_sync(sqlite3_file *base, int flags)
     if (f->broken)
         return SQLITE_IOERR_FSYNC;
     enum err err = fs_sync(f->file, NULL);
-    if (!err && f->created) {
+    if (!err && f->entry_unsynced) {
         err = vfs_sync_folder(f->vfs, f->node->path);
-        f->created = false;
+        f->entry_unsynced = false;
     }
     if (err) {
         f->broken = true; /* (3) */
@@ -485,7 +485,6 @@ static int vfs_open(sqlite3_vfs *base, const char *path, sqlite3_file *ret_file,
         fs_flags |= FS_CREATE;
     if (flags & SQLITE_OPEN_EXCLUSIVE)
         fs_flags |= FS_EXCLUSIVE;
-    bool existed = fs_exists(vfs->fs, path);
     enum err err = fs_open(vfs->fs, path, fs_flags, &f->file, NULL);
     if (err)
         return err == ERR_NO_MEMORY ? SQLITE_NOMEM : SQLITE_CANTOPEN;
@@ -495,7 +494,7 @@ static int vfs_open(sqlite3_vfs *base, const char *path, sqlite3_file *ret_file,
         return SQLITE_NOMEM;
     }
     f->vfs = vfs;
-    f->created = !existed;
+    f->entry_unsynced = (flags & SQLITE_OPEN_CREATE) != 0;
     f->delete_on_close = (flags & SQLITE_OPEN_DELETEONCLOSE) != 0;
     f->base.pMethods = &vfs_methods;
     if (ret_flags)

@@ -332,7 +332,8 @@ static enum err recovery_finish(struct recovery *recovery)
 {
     struct seglog *seglog = recovery->seglog;
     enum err err = ERR_OK;
-    if (recovery->changed || recovery->walked > 0) {
+    /* A folder found here may never have been synced by the run that made it. */
+    if (recovery->changed || recovery->walked > 0 || !seglog->folder_unsynced) {
         err = fs_sync_dir(seglog->fs, seglog->dir, recovery->info);
         if (!err)
             err = fs_sync_dir(seglog->fs, seglog->commit->store->folder, recovery->info);
