@@ -13,7 +13,8 @@
 
 #include "world.h"
 
-static const struct scenario *const scenarios[] = {&scenario_log, &scenario_blob};
+static const struct scenario *const scenarios[] = {&scenario_log, &scenario_blob,
+                                                  &scenario_group};
 
 enum { SCENARIOS = sizeof(scenarios) / sizeof(scenarios[0]), SEED_SECONDS_MAX = 120 };
 
