@@ -278,12 +278,16 @@ static enum err broker_orphans_set_aside(struct broker *broker, struct err_info 
         if (!scan.names[i])
             err = ERR_NO_MEMORY;
     }
-    if (!err && scan.count)
+    if (err == ERR_NOT_FOUND)
+        err = ERR_OK;
+    /* Also for folders that a process made and lost its life before it synced: they hold what was
+     * acknowledged since. */
+    if (!err)
         err = fs_sync_dir(broker->fs, folder, info);
     broker->orphans = scan.names;
     broker->orphan_count = scan.count;
     ASSERT(scan.count <= scan.cap);
-    return err == ERR_NOT_FOUND ? ERR_OK : err;
+    return err;
 }
 
 /* ---- opening ---- */

@@ -518,8 +518,9 @@ static bool group_idle(struct world *world)
     return true;
 }
 
-static void group_lost(struct world *world)
+static void group_lost(struct world *world, bool power)
 {
+    (void)power;
     struct group_state_model *state = state_of(world);
     state->broker = NULL;
     state->groups = NULL;
