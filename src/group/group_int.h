@@ -90,7 +90,7 @@ struct group {
     struct timer sync_timer; /* COMPLETING: members that never sync */
     int64_t initial_left_ms; /* of the extended initial delay; -1: not in it */
     bool joined_in_delay;
-    bool storing;     /* the leader's assignment is on its way to the log */
+    int32_t storing;  /* the leader's assignment is on its way to the log */
     int64_t state_ms; /* when the state changed last */
     uint32_t writes;  /* of this group under way: it must not be freed */
 };

@@ -70,6 +70,7 @@ struct group *group_make(struct groups_shard *gs, struct slice id)
     group->state = GROUP_EMPTY;
     group->state_ms = groups_now_ms(gs);
     group->initial_left_ms = -1;
+    group->storing = -1;
     list_init(&group->members);
     group_init_timers(group);
     group->by_id = map_create((size_t)gs->owner->config.size_max + 1);

@@ -101,7 +101,8 @@ static void sync_stored(struct store_write *write, enum err err)
     struct group *group = sync->group;
     ASSERT(group->writes > 0);
     group->writes--;
-    group->storing = false;
+    if (group->storing == sync->generation)
+        group->storing = -1;
     if (group->state != GROUP_COMPLETING || group->generation != sync->generation) { /* (2) */
         sync_write_free(sync);
         group_free_if_idle(group);
@@ -148,8 +149,8 @@ static void sync_leader(struct group *group, const struct group_op *op)
         group_rebalance(group);
         return;
     }
-    ASSERT(!group->storing);
-    group->storing = true;
+    ASSERT(group->storing != group->generation);
+    group->storing = group->generation;
     group->writes++;
     store_wait(group_store(group), &sync->write, sync_stored, NULL); /* (1) */
 }
@@ -192,7 +193,7 @@ void group_do_sync(struct groups_shard *gs, struct group_op *op)
     }
     group_session_arm(member);
     bool leads = slice_equal(text_slice(member->id), text_slice(group->leader));
-    if (leads && !group->storing)
+    if (leads && group->storing != group->generation)
         sync_leader(group, op);
 }
 

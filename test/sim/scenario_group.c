@@ -59,6 +59,7 @@ struct consumer {
     struct group_assignment assignments[MEMBERS * 2];
     uint8_t assignment_bytes[MEMBERS * 2][ASSIGNMENT_LEN];
     char assignment_ids[MEMBERS * 2][96];
+    int64_t floor[PARTITIONS]; /* acknowledged when the fetch was asked */
     struct group_leave_member leaving;
     struct timer timer;
     struct post post;
@@ -153,11 +154,12 @@ static struct groups_shard *part_of(struct world *world, unsigned shard)
 /* ---- checking ---- */
 
 static void offsets_verify(struct world *world, struct team *team,
-                           const struct group_offset *offsets, const char *who)
+                           const struct group_offset *offsets, const int64_t *floor,
+                           const char *who)
 {
     for (unsigned p = 0; p < PARTITIONS; p++) {
         int64_t got = offsets[p].offset;
-        if (got < team->acked[p] || got > team->tried[p])
+        if (got < floor[p] || got > team->tried[p])
             world_breach(world, "%s: %s partition %u at %lld, acknowledged %lld, tried %lld", who,
                          team->name, p, (long long)got, (long long)team->acked[p],
                          (long long)team->tried[p]);
@@ -170,7 +172,7 @@ static void check_done(struct group_op *op)
     struct world *world = team->consumers[0].world;
     if (op->err)
         world_breach(world, "%s: offsets cannot be read: %s", team->name, err_row(op->err)->name);
-    offsets_verify(world, team, team->check_offsets, "after the boot");
+    offsets_verify(world, team, team->check_offsets, team->acked, "after the boot");
     /* What is there now was durable: it counts as acknowledged from here on. */
     for (unsigned p = 0; p < PARTITIONS; p++)
         team->acked[p] = team->tried[p] = team->check_offsets[p].offset;
@@ -320,6 +322,7 @@ static void consumer_synced(struct consumer *c)
     group_op_release(&c->op);
     c->turns = 1 + (unsigned)random_below(&c->world->random, 12);
     offsets_ask(&c->op, c->team, c->offsets);
+    memcpy(c->floor, c->team->acked, sizeof(c->floor));
     consumer_submit(c, STEP_FETCH);
 }
 
@@ -327,7 +330,7 @@ static void consumer_fetched(struct consumer *c)
 {
     for (unsigned p = 0; p < PARTITIONS; p++)
         c->next[p] = c->offsets[p].offset + 1;
-    offsets_verify(c->world, c->team, c->offsets, "a member");
+    offsets_verify(c->world, c->team, c->offsets, c->floor, "a member");
     group_op_release(&c->op);
     consumer_go(c, 1000);
 }
