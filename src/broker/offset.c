@@ -77,6 +77,7 @@ static void offset_run(struct broker_shard *owner, struct broker_offset_op *op)
     op->high_watermark = bounds.high_watermark.value;
     op->last_stable_offset = bounds.stable.value;
     op->size_bytes = stats.bytes;
+    op->last_append_ms = stats.last_timestamp_ms;
     switch (op->query) {
     case BROKER_OFFSET_LATEST:
         op->offset = bounds.high_watermark.value;

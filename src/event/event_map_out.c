@@ -18,6 +18,7 @@
  * Failure: only the buffer's limit; the caller closes the link.
  */
 #include "base/numtext.h"
+#include "base/utf8.h"
 #include "event/event_int.h"
 
 /* What a walk over the headers found. */
@@ -106,6 +107,19 @@ static void headers_read(const struct batch_record *record, bool amqp, struct ma
     out->rest_count = record->header_count - taken;
 }
 
+/* A string of stored bytes that may not be UTF-8: then every byte beyond ASCII becomes a question mark. */
+static void put_text(struct bytebuf *buf, struct slice text)
+{
+    size_t at = buf->len + (text.len < 256 ? 2 : 5);
+    amqp_put_string(buf, text);
+    if (buf->failed || utf8_valid(text))
+        return;
+    for (size_t i = at; i < buf->len; i++) {
+        if (buf->data[i] >= 128)
+            buf->data[i] = '?';
+    }
+}
+
 static void put_runtime(struct bytebuf *buf, const struct event_runtime *runtime)
 {
     char text[NUMTEXT_INT64_MAX];
@@ -135,7 +149,7 @@ static void put_annotations(struct bytebuf *buf, const struct batch_record *reco
         if (!out->derived[name].data)
             continue;
         amqp_put_symbol(buf, event_name_text((enum event_name)name));
-        amqp_put_string(buf, out->derived[name]);
+        put_text(buf, out->derived[name]);
         count += 2;
     }
     if (record->key.data) {
@@ -184,7 +198,7 @@ static void put_property(struct bytebuf *buf, enum event_name name, struct slice
             amqp_put_null(buf);
         return;
     default:
-        amqp_put_string(buf, text);
+        put_text(buf, text);
     }
 }
 
@@ -218,7 +232,7 @@ static void put_application_properties(struct bytebuf *buf, const struct map_out
     amqp_put_descriptor(buf, 0x74);
     size_t mark = amqp_begin_map(buf);
     while (batch_headers_next(&rest, &field)) {
-        amqp_put_string(buf, field.key);
+        put_text(buf, field.key);
         if (out->typed && amqp_value_parse(field.value, &value))
             bytebuf_append_slice(buf, field.value);
         else if (!field.value.data)
@@ -273,6 +287,8 @@ static struct slice put_body(struct bytebuf *buf, const struct batch_record *rec
     default:
         break;
     }
+    if (out->typed && !record->value.data)
+        return SLICE_NULL; /* the sender's message had no body */
     put_body_head(buf, 0x75, 0, record->value.len);
     return record->value;
 }

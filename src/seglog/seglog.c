@@ -220,9 +220,14 @@ void seglog_stats(const struct seglog *seglog, struct seglog_stats *ret_stats)
 {
     *ret_stats = (struct seglog_stats){.segments = seglog->segment_count,
                                        .producers = (uint32_t)map_count(seglog->producers.map),
-                                       .unsynced_bytes = seglog->unsynced_bytes};
-    for (uint32_t i = 0; i < seglog->segment_count; i++)
-        ret_stats->bytes += seglog->segments[i]->bytes;
+                                       .unsynced_bytes = seglog->unsynced_bytes,
+                                       .last_timestamp_ms = -1};
+    for (uint32_t i = 0; i < seglog->segment_count; i++) {
+        const struct segment *segment = seglog->segments[i];
+        ret_stats->bytes += segment->bytes;
+        if (segment->max_ms > ret_stats->last_timestamp_ms)
+            ret_stats->last_timestamp_ms = segment->max_ms;
+    }
 }
 
 bool seglog_epoch_end(const struct seglog *seglog, struct leader_epoch asked,

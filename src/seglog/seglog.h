@@ -142,6 +142,7 @@ struct seglog_stats {
     uint32_t segments;
     uint32_t producers;
     uint64_t unsynced_bytes;
+    int64_t last_timestamp_ms; /* largest of all records, -1: none */
 };
 
 void seglog_stats(const struct seglog *seglog, struct seglog_stats *ret_stats);

@@ -495,7 +495,7 @@ def test_small_frames(server, fresh):
 
 def test_live_delivery_is_prompt(peer, fresh):
     peer.attach(1, source(fresh), True, filters=selector("amqp.annotation.x-opt-offset > '@latest'"))
-    peer.flow(1, 10)
+    peer.flow(1, 100)
     peer.attach(0, f"{fresh}/Partitions/0", False)
     spent = []
     for number in range(20):

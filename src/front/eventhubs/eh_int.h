@@ -41,8 +41,9 @@ enum {
     EH_INFLIGHT_LOW = 4 << 20,
     EH_FETCH_BYTES = 256 << 10, /* of one receiver */
     EH_FETCH_WAIT_MS = 30000,
-    EH_RECEIVERS_MAX = 5,   /* without epoch, per partition and consumer group */
-    EH_ENTITY_NAME_MAX = 64 /* of a receiver, in error texts */
+    EH_RECEIVERS_MAX = 5,    /* without epoch, per partition and consumer group */
+    EH_ENTITY_NAME_MAX = 64, /* of a receiver, in error texts */
+    EH_TEXT_MAX = 600        /* of an error, before the tracking facts */
 };
 
 struct front_eventhubs {
@@ -85,7 +86,7 @@ struct eh_shard {
 /* An AMQP error on its way to the peer. */
 struct eh_error {
     const char *condition; /* literal */
-    char text[768];
+    char text[EH_TEXT_MAX + 160];
 };
 
 /* Fills both and appends tracking id, system and time as clients are used to. conn may be NULL. */

@@ -14,7 +14,19 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/utf8.h"
 #include "front/eventhubs/eh_int.h"
+
+/* Text that repeats a peer's bytes: what is not UTF-8, or was cut inside a character, becomes question marks. */
+static void text_clean(char *text, size_t len)
+{
+    bool good = utf8_valid(slice_make(text, len));
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = (uint8_t)text[i];
+        if (c < 32 || c == 127 || (c >= 128 && !good))
+            text[i] = '?';
+    }
+}
 
 void eh_error_set(struct eh_error *error, struct eh_shard *part, const char *condition,
                   const char *format, ...)
@@ -23,11 +35,12 @@ void eh_error_set(struct eh_error *error, struct eh_shard *part, const char *con
     ASSERT(condition);
     error->condition = condition;
     va_start(args, format);
-    int len = vsnprintf(error->text, sizeof(error->text), format, args);
+    int len = vsnprintf(error->text, EH_TEXT_MAX + 1, format, args);
     va_end(args);
     if (len < 0)
         len = 0;
-    size_t at = (size_t)len < sizeof(error->text) ? (size_t)len : sizeof(error->text) - 1;
+    size_t at = (size_t)len < EH_TEXT_MAX ? (size_t)len : EH_TEXT_MAX;
+    text_clean(error->text, at);
     uint64_t a = random_u64(&part->shard->random), b = random_u64(&part->shard->random);
     int64_t wall_ms = reactor_wall_ms(part->shard->reactor);
     time_t seconds = (time_t)(wall_ms / 1000);

@@ -85,7 +85,7 @@ static void attach_send(struct eh_link *link, bool refused)
     }
     answer.has_max_message_size =
         link->kind != EH_LINK_RECEIVER || link->attach.has_max_message_size;
-    static const uint8_t metric[] = "\xa3\x2b"
+    static const uint8_t metric[] = "\xa3\x2c"
                                     "com.microsoft:enable-receiver-runtime-metric";
     struct slice metric_raw = slice_make(metric, sizeof(metric) - 1);
     if (link->kind == EH_LINK_RECEIVER &&
@@ -362,8 +362,8 @@ void eh_link_transfer(struct eh_link *link, const struct amqp_transfer *transfer
     bool single = link->assembly.len == 0 && !transfer->more;
     if (!single) {
         bytebuf_append_slice(&link->assembly, payload);
-        if (link->assembly.failed) {
-            delivery_too_large(link, &link->partial, link->assembly.len + payload.len);
+        if (link->assembly.failed || link->assembly.len > link->part->config->options.message_max) {
+            delivery_too_large(link, &link->partial, link->assembly.len);
             return;
         }
     }

@@ -80,11 +80,20 @@ void eh_request_answer(struct eh_shard *part, struct slice correlation_id, int32
     put_status(buf, "status-code", status);
     amqp_put_string(buf, SLICE_LIT("status-description"));
     amqp_put_string(buf, slice_cstr(description));
+    uint32_t count = 4;
+    if (status >= 400) {
+        /* One client looks for the older spelling when it words the failure. */
+        put_status(buf, "statusCode", status);
+        amqp_put_string(buf, SLICE_LIT("statusDescription"));
+        amqp_put_string(buf, slice_cstr(description));
+        count += 4;
+    }
     if (condition) {
         amqp_put_string(buf, SLICE_LIT("error-condition"));
         amqp_put_symbol(buf, slice_cstr(condition));
+        count += 2;
     }
-    amqp_end(buf, mark, condition ? 6 : 4);
+    amqp_end(buf, mark, count);
     if (status >= 400)
         EH_COUNT(part->stat_refused, 1);
 }

@@ -26,7 +26,7 @@ static void sasl_send(struct eh_conn *conn)
 
 void eh_sasl_start(struct eh_conn *conn)
 {
-    static const uint8_t offered[] = "\xe0\x28\x04\xa3\x07MSSBCBS\x05PLAIN\x09"
+    static const uint8_t offered[] = "\xe0\x23\x04\xa3\x07MSSBCBS\x05PLAIN\x09"
                                      "ANONYMOUS\x08"
                                      "EXTERNAL";
     struct amqp_sasl_mechanisms mechanisms = {.mechanisms =

@@ -52,7 +52,7 @@ const checks = {
       assert.equal(event.offset, String(i));
       assert.equal(event.properties.n, i);
       assert.equal(event.properties.s, "x");
-      assert.equal(event.properties.d.getTime(), 5);
+      assert.equal(Number(event.properties.d), 5);
       assert.equal(event.messageId, `m${i}`);
       assert.equal(event.correlationId, "c");
       assert.ok(Math.abs(event.enqueuedTimeUtc.getTime() - Date.now()) < 60000);
