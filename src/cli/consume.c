@@ -159,6 +159,9 @@ static int run(struct consume *consume, const char *brokers, const struct arg_li
     rd_kafka_conf_set(conf, "enable.partition.eof", "true", NULL, 0);
     rd_kafka_conf_set(conf, "group.id", "weir-consume", NULL, 0);
     rd_kafka_conf_set(conf, "enable.auto.commit", "false", NULL, 0);
+    /* With its default of 100,000 records the client pauses a full queue for a second. */
+    rd_kafka_conf_set(conf, "queued.min.messages", "1000000", NULL, 0);
+    rd_kafka_conf_set(conf, "queued.max.messages.kbytes", "131072", NULL, 0);
     consume->client = kafka_client_create(RD_KAFKA_CONSUMER, conf);
     if (!consume->client)
         return 1;
