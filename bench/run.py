@@ -56,7 +56,7 @@ class Weir:
         self.start_ms = (time.monotonic() - started) * 1000
         fields = dict(pair.split("=") for pair in line.split()[1:])
         self.host, self.port = fields["kafka"].rsplit(":", 1)
-        self.admin = fields.get("admin")
+        self.admin = fields["admin"]
 
     def create(self, topic, partitions):
         subprocess.run([BUILD / "weir", "topic", "create", topic, "-p", str(partitions), "--admin", self.admin],

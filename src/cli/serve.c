@@ -17,6 +17,7 @@
 #include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/config.h"
+#include "front/admin/admin.h"
 #include "front/blob/blob.h"
 #include "front/eventhubs/eventhubs.h"
 #include "front/kafka/kafka.h"
@@ -38,6 +39,7 @@ struct node {
     struct front_kafka *kafka;
     struct front_eventhubs *eventhubs;
     struct front_blob *blob;
+    struct front_admin *admin;
 };
 
 static bool is_loopback(const char *host)
@@ -173,6 +175,19 @@ static enum err open_doors(struct node *node, struct err_info *info)
     err = front_blob_open(node->shards, &blob, node->blobs, &node->blob, info);
     if (err != ERR_OK)
         return err;
+    struct front_admin_config admin = {
+        .host = config->host,
+        .port = (uint16_t)config->admin_port,
+        .version = WEIR_VERSION,
+        .metrics = {{node->blob, front_blob_metrics}},
+    };
+    err = front_admin_open(node->shards, &admin, node->broker, &node->admin, info);
+    if (err != ERR_OK)
+        return err;
+    front_admin_listener_add(node->admin, "kafka", front_kafka_address(node->kafka));
+    front_admin_listener_add(node->admin, "amqp", front_eventhubs_address(node->eventhubs));
+    front_admin_listener_add(node->admin, "blob", front_blob_address(node->blob));
+    front_admin_listener_add(node->admin, "admin", front_admin_address(node->admin));
     return ERR_OK;
 }
 
@@ -180,6 +195,7 @@ static enum err open_doors(struct node *node, struct err_info *info)
 
 static void close_node(struct node *node)
 {
+    front_admin_close(node->admin);
     front_blob_close(node->blob);
     if (node->eventhubs)
         front_eventhubs_destroy(node->eventhubs);
@@ -198,8 +214,9 @@ static void close_node(struct node *node)
 static void on_running(void *arg)
 {
     const struct node *node = arg;
-    printf("listening kafka=%s amqp=%s blob=%s\n", front_kafka_address(node->kafka),
-           front_eventhubs_address(node->eventhubs), front_blob_address(node->blob));
+    printf("listening kafka=%s amqp=%s blob=%s admin=%s\n", front_kafka_address(node->kafka),
+           front_eventhubs_address(node->eventhubs), front_blob_address(node->blob),
+           front_admin_address(node->admin));
     fflush(stdout);
 }
 

@@ -42,7 +42,7 @@ class Server:
             raise RuntimeError(f"weir serve did not start (exit {self.process.returncode}): {self.stderr()}")
         fields = dict(pair.split("=", 1) for pair in line.split()[1:])
         self.kafka, self.amqp = fields["kafka"], fields["amqp"]
-        self.blob, self.admin = fields["blob"], fields.get("admin")
+        self.blob, self.admin = fields["blob"], fields["admin"]
 
     def fix_ports(self):
         """From the next start on it listens where it listens now."""
