@@ -33,8 +33,8 @@ static struct slice copy_text(struct parse *parse, const json_t *object, const c
         fail(parse, "a text is expected for", key);
         return SLICE_NULL;
     }
-    struct slice copy = arena_copy(
-        parse->arena, slice_make(json_string_value(value), json_string_length(value)));
+    struct slice copy =
+        arena_copy(parse->arena, slice_make(json_string_value(value), json_string_length(value)));
     if (copy.data == NULL)
         fail(parse, "out of memory for", key);
     return copy;
@@ -91,8 +91,7 @@ static void parse_input(struct parse *parse, json_t *object, struct job_def *def
     if (input->name.data == NULL)
         fail(parse, "an input has no", "name");
     else if (input->topic.data == NULL)
-        fail(parse, "neither topic nor hub is given for the input",
-             (const char *)input->name.data);
+        fail(parse, "neither topic nor hub is given for the input", (const char *)input->name.data);
     for (uint32_t i = 0; i < def->input_count && parse->err == ERR_OK; i++) {
         if (slice_equal_nocase(def->inputs[i].name, input->name))
             fail(parse, "there are two inputs", (const char *)input->name.data);
@@ -200,8 +199,7 @@ enum err job_def_parse(struct slice json, struct arena *arena, struct job_def *r
     if (json.len > JOB_DEFINITION_MAX)
         return err_info_set(info, ERR_INVALID_CONFIG, "the definition is longer than %d bytes",
                             JOB_DEFINITION_MAX);
-    json_t *root =
-        json_loadb((const char *)json.data, json.len, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = json_loadb((const char *)json.data, json.len, JSON_REJECT_DUPLICATES, &error);
     if (root == NULL)
         return err_info_set(info, ERR_INVALID_CONFIG, "the definition is no JSON: line %d: %s",
                             error.line, error.text);

@@ -24,28 +24,46 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/slice.h"
 
 struct jobs;
 struct broker;
 struct blobstore;
-struct catalogue;
 struct shard;
+struct shards;
 
-/* json: the answer (an object, for list an array), valid during the call. On failure info says what is wrong. */
+/*
+ * Loads the definitions and prepares every shard; jobs that ran when the server stopped run again. They end at
+ * SHARD_STOP_JOBS. Shard: init.
+ */
+MUST_CHECK enum err jobs_open(struct shards *shards, struct broker *broker, struct blobstore *blobs,
+                              struct jobs **ret_jobs, struct err_info *info);
+/* After shards_run has returned. NULL is allowed. Shard: init. */
+void jobs_close(struct jobs *jobs);
+
+/*
+ * json: the answer, valid during the call: for list {"jobs": [status, ...]}, for show {"definition": ..., "status":
+ * ...}, for delete nothing, else the status. On failure info says what is wrong, and json is empty or, for a query that
+ * does not compile, the array of its messages: [{"line", "column", "text", "hint"}, ...].
+ */
 typedef void (*jobs_done_fn)(void *ctx, enum err err, const struct err_info *info,
                              struct slice json);
 
+/* The job is not started. ERR_EXISTS, ERR_INVALID_CONFIG, ERR_SQL_COMPILE. */
 void jobs_create_job(struct jobs *jobs, struct shard *caller, struct slice definition,
                      jobs_done_fn done, void *ctx);
 void jobs_list(struct jobs *jobs, struct shard *caller, jobs_done_fn done, void *ctx);
 void jobs_show(struct jobs *jobs, struct shard *caller, struct slice name, jobs_done_fn done,
                void *ctx);
+/* Harmless when it runs. ERR_NOT_FOUND here and below. */
 void jobs_start_job(struct jobs *jobs, struct shard *caller, struct slice name, jobs_done_fn done,
                     void *ctx);
+/* Answers when the epoch under way has ended. */
 void jobs_stop_job(struct jobs *jobs, struct shard *caller, struct slice name, jobs_done_fn done,
                    void *ctx);
+/* Stops it first. What it wrote stays. */
 void jobs_delete_job(struct jobs *jobs, struct shard *caller, struct slice name, jobs_done_fn done,
                      void *ctx);
 

@@ -43,7 +43,7 @@ struct runner {
     bool busy;        /* an operation or the timer is under way */
     bool working;     /* events of the last poll are left */
     bool stop_asked;
-    bool told;             /* config.stopped has been called */
+    bool told;               /* config.stopped has been called */
     struct exec_counts base; /* counts of queries before this one */
 };
 
@@ -264,7 +264,8 @@ static void runner_save(struct runner *runner)
     }
     bytebuf_append_cstr(out, "]}");
     if (out->failed) {
-        (void)err_info_set(&runner->info, ERR_LIMIT, "the job's state exceeds %d bytes", STATE_MAX);
+        snprintf(runner->status.error, sizeof(runner->status.error),
+                 "the job's state exceeds %d bytes", STATE_MAX);
         runner_rest(runner, RUNNER_FAILED);
         return;
     }

@@ -21,8 +21,14 @@
 
 struct runner;
 
-enum runner_state { RUNNER_STOPPED, RUNNER_STARTING, RUNNER_RUNNING, RUNNER_WAITING, RUNNER_STOPPING,
-                    RUNNER_FAILED };
+enum runner_state {
+    RUNNER_STOPPED,
+    RUNNER_STARTING,
+    RUNNER_RUNNING,
+    RUNNER_WAITING,
+    RUNNER_STOPPING,
+    RUNNER_FAILED
+};
 
 /* Saves the state (positions and sinks, a JSON object); done answers later, when it is durable. */
 typedef void (*runner_save_fn)(void *ctx, struct slice state, source_done_fn done, void *done_ctx);
@@ -44,9 +50,9 @@ struct runner_status {
     uint64_t dropped;   /* without a usable time, or not of the declared types */
     uint64_t rows;      /* written to outputs */
     uint64_t epochs;
-    uint64_t restarts;  /* from saved positions, after an error */
-    char error[248];           /* why it failed, or waits */
-    char malformed_text[96];   /* what was wrong with the last malformed record */
+    uint64_t restarts;       /* from saved positions, after an error */
+    char error[248];         /* why it failed, or waits */
+    char malformed_text[96]; /* what was wrong with the last malformed record */
 };
 
 /* NULL: out of memory; source and sinks are the caller's still. */

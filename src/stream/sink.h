@@ -1,8 +1,8 @@
 /*
  * Where a job's rows go. Implemented above (connect); used by the runner.
  *
- * rows buffers; commit makes everything buffered durable and answers later on the same shard, exactly once. After a
- * failed commit the runner calls discard and starts again from the positions saved last.
+ * rows buffers; commit makes everything buffered durable and answers exactly once, later on the same shard, or inside
+ * the call when there is nothing to do. After a failed commit the runner calls discard and starts again from the positions saved last.
  */
 #ifndef WEIR_STREAM_SINK_H
 #define WEIR_STREAM_SINK_H
