@@ -116,12 +116,25 @@ static void download_room(struct web_request *req, enum err err, void *arg)
         download_next(call);
 }
 
+static void download_head(struct blob_call *call, struct slice checksum);
+
 static void download_read(struct blobstore_reader *reader, enum err err, size_t len, void *arg)
 {
     struct blob_call *call = arg;
+    bool first = call->position == call->range.start;
+    if ((err || len == 0) && first) { /* nothing has been said yet, so it can be said well */
+        blobstore_reader_close(call->op.reader);
+        iobuf_unref(call->piece);
+        call_fail_err(call, err ? err : ERR_CORRUPT);
+        return;
+    }
     if (err || len == 0) {
         download_end(call); /* the head is out: cutting the connection is all that is left to say */
         return;
+    }
+    if (first) {
+        download_head(call, SLICE_NULL);
+        web_stream_begin(call->req, call->range.end - call->range.start);
     }
     struct iobuf_range range = {call->piece, slice_make(iobuf_data(call->piece), len)};
     call->piece = NULL;
@@ -140,7 +153,12 @@ static void download_next(struct blob_call *call)
     ASSERT(left > 0 && !call->piece);
     call->piece = iobuf_create(len);
     if (!call->piece) {
-        download_end(call);
+        if (call->position == call->range.start) {
+            blobstore_reader_close(call->op.reader);
+            call_fail(call, BLOB_SERVER_BUSY);
+        } else {
+            download_end(call);
+        }
         return;
     }
     blobstore_reader_read(call->op.reader, call->position, iobuf_data(call->piece), len,
@@ -248,12 +266,13 @@ static void opened(struct blobstore_op *op)
         call_fail(call, BLOB_SERVER_BUSY);
         return;
     }
-    download_head(call, SLICE_NULL);
-    web_stream_begin(call->req, len);
-    if (len == 0)
-        download_end(call);
-    else
+    if (len > 0) {
         download_next(call);
+        return;
+    }
+    download_head(call, SLICE_NULL);
+    web_stream_begin(call->req, 0);
+    download_end(call);
 }
 
 void handle_get(struct blob_call *call)
