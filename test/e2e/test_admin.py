@@ -75,7 +75,7 @@ def test_refusals(server):
     assert call(server, "GET", "/nowhere")[0] == 404
     assert call(server, "PATCH", "/api/v1/topics")[0] == 405
     assert call(server, "GET", "/api/v1/topics/%zz")[0] == 400
-    assert call(server, "POST", "/api/v1/jobs", "x" * (5 << 20))[0] in (413, 429)
+    assert call(server, "POST", "/api/v1/jobs", "x" * (5 << 20))[0] == 413
 
 
 def test_hostile_bytes(server):

@@ -197,7 +197,7 @@ static void job_body(struct web_request *req, enum err err, struct slice body, v
 {
     struct admin_call *call = arg;
     if (err) {
-        admin_fail(call, err, NULL);
+        admin_fail(call, err == ERR_LIMIT ? ERR_MESSAGE_TOO_LARGE : err, NULL);
         return;
     }
     json_t *document = admin_read_object(call, body);

@@ -138,7 +138,7 @@ static void create_body(struct web_request *req, enum err err, struct slice body
     struct admin_call *call = arg;
     struct err_info info = {0};
     if (err) {
-        admin_fail(call, err, NULL);
+        admin_fail(call, err == ERR_LIMIT ? ERR_MESSAGE_TOO_LARGE : err, NULL);
         return;
     }
     json_t *document = admin_read_object(call, body);
