@@ -220,7 +220,8 @@ enum err cold_seek(struct seglog *seglog, struct fs_file *file, struct seglog_co
     return err;
 }
 
-/* Counts the whole, valid batches at the front of bytes that begin below the bound. */
+/* Counts the whole, valid batches at the front of bytes that begin below the bound and whose offsets
+ * rise: else a reader of a damaged segment would be sent back to where it came from. */
 static enum err cold_cut(struct seglog_read *read, struct slice bytes, size_t *ret_len)
 {
     size_t len = 0;
@@ -232,7 +233,8 @@ static enum err cold_cut(struct seglog_read *read, struct slice bytes, size_t *r
             break; /* cut by the limit */
         if (size < BATCH_HEADER_SIZE ||
             batch_header_read(slice_sub(rest, 0, size), &header, NULL) != ERR_OK ||
-            !batch_crc_holds(slice_sub(rest, 0, size))) {
+            !batch_crc_holds(slice_sub(rest, 0, size)) ||
+            (len > 0 && record_offset_before(header.base_offset, read->next))) {
             *ret_len = len;
             return len > 0 ? ERR_OK : ERR_CORRUPT;
         }

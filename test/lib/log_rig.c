@@ -23,7 +23,7 @@ static void rig_wake(struct reactor *reactor)
 
 static const struct reactor_ops rig_ops = {.work = rig_work, .wake = rig_wake};
 
-void log_rig_start(struct log_rig *rig, struct fs *fs)
+void log_rig_prepare(struct log_rig *rig, struct fs *fs)
 {
     memset(rig, 0, sizeof(*rig));
     reactor_init(&rig->reactor, &rig_ops);
@@ -40,6 +40,11 @@ void log_rig_start(struct log_rig *rig, struct fs *fs)
         rig->own_fs = true;
     }
     assert_non_null(rig->fs);
+}
+
+void log_rig_start(struct log_rig *rig, struct fs *fs)
+{
+    log_rig_prepare(rig, fs);
     assert_true(log_rig_boot(rig));
 }
 

@@ -24,6 +24,8 @@ struct log_rig {
 /* A fresh folder below /tmp on the real file system; or root "data" on the fs given. Opens store
  * and commit. */
 void log_rig_start(struct log_rig *rig, struct fs *fs);
+/* The same without opening the store. */
+void log_rig_prepare(struct log_rig *rig, struct fs *fs);
 /* The store and the commit of a (re)start; false with the error printed. */
 bool log_rig_boot(struct log_rig *rig);
 /* Forgets store and commit as kill -9 would, logs in them leak into `dead` (freed here): all work
