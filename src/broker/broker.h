@@ -39,6 +39,7 @@ struct broker_config {
     int32_t default_partitions; /* of auto-created topics; 0: 1 */
     bool auto_create;           /* what broker_topic_ensure does with an unknown name */
     int32_t offsets_partitions; /* of __consumer_offsets at its creation; 0: 4 */
+    bool strict;                /* decompress and check every record of every batch */
     bool relaxed;               /* acks -1 answers as acks 1 does (as Kafka does on one node) */
     uint64_t tail_cache_bytes;  /* of the process, for the recent ends of all logs; 0: 64 MiB */
     int32_t node_id;            /* 0: 1 */

@@ -181,15 +181,24 @@ static void partition_gone(struct seglog_op *op)
         topic_install_step(install, ERR_OK);
 }
 
-/* The log of an offline partition was never opened: its folder goes as a whole. */
+/* The log of an offline partition was never opened: whatever is there is set aside, so that the name
+ * is free, and removed. */
 static void partition_folder_remove(struct work *work)
 {
     struct partition *p = CONTAINER_OF(work, struct partition, work);
     struct broker *broker = p->bs->broker;
-    char path[BROKER_PATH_MAX + TOPIC_NAME_MAX + 32];
-    snprintf(path, sizeof(path), "%s/%s", seglog_store_folder(broker->store), p->name);
+    const char *folder = seglog_store_folder(broker->store);
+    char from[BROKER_PATH_MAX + TOPIC_NAME_MAX + 64];
+    char to[BROKER_PATH_MAX + TOPIC_NAME_MAX + 64];
     ASSERT(p->state == PARTITION_CLOSING);
-    p->op.err = fs_remove_tree(broker->fs, path, &p->op.info);
+    snprintf(from, sizeof(from), "%s/%s", folder, p->name);
+    snprintf(to, sizeof(to), "%s/%s.orphan.%d", folder, p->name, broker_leader_epoch(broker));
+    enum err err = fs_rename(broker->fs, from, to, &p->op.info);
+    if (!err)
+        err = fs_sync_dir(broker->fs, folder, &p->op.info);
+    if (!err && fs_remove_tree(broker->fs, to, &p->op.info))
+        err = fs_unlink(broker->fs, to, &p->op.info);
+    p->op.err = err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
 static void partition_folder_removed(struct work *work)

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "../../lib/broker_rig.h"
+#include "io/fault.h"
 
 enum { SHARDS = 3 };
 
@@ -71,6 +72,19 @@ static int64_t records_in(const struct broker_fetch_part *part, int64_t *ret_fir
         }
     }
     return count;
+}
+
+static void wait_parts(struct rig_wait *wait, struct uuid id, int32_t count, uint32_t min_bytes,
+                       uint32_t wait_ms)
+{
+    memset(wait, 0, sizeof(*wait));
+    for (int32_t p = 0; p < count; p++)
+        wait->parts[p] = (struct broker_fetch_part){
+            .topic_id = id, .partition = p, .max_bytes = 1 << 20, .leader_epoch = -1};
+    wait->op.part_count = (uint32_t)count;
+    wait->op.min_bytes = min_bytes;
+    wait->op.max_bytes = 4 << 20;
+    wait->op.max_wait_ms = wait_ms;
 }
 
 static void test_create_append_fetch(void **state)
@@ -169,6 +183,93 @@ static void test_append_errors(void **state)
     assert_int_equal(rig_append(&rig, 0, &op), ERR_INVALID_TIMESTAMP);
 }
 
+static void test_two_batches(void **state)
+{
+    struct uuid id;
+    assert_int_equal(rig_topic_create(&rig, "two", 1, &id), ERR_OK);
+    struct iobuf_range one = rig_batch("x", 1, 0, now_ms());
+    size_t len = one.bytes.len;
+    for (size_t extra = 0; extra <= len; extra += len / 2) {
+        struct broker_append op = {.topic_id = id, .acks = -1};
+        op.batch.buf = iobuf_create(2 * len);
+        memcpy(iobuf_data(op.batch.buf), one.bytes.data, len);
+        memcpy(iobuf_data(op.batch.buf) + len, one.bytes.data, len);
+        op.batch.bytes = slice_make(iobuf_data(op.batch.buf), len + extra);
+        /* A partial batch behind the first is dropped, a whole one is too many. */
+        enum err expected = extra >= len ? ERR_INVALID_RECORD : ERR_OK;
+        assert_int_equal(rig_append(&rig, 0, &op), expected);
+        if (extra + len / 2 > len)
+            break;
+    }
+    iobuf_unref(one.buf);
+}
+
+static void test_full_disk(void **state)
+{
+    struct uuid id;
+    struct uuid other;
+    assert_int_equal(rig_topic_create(&rig, "full", 3, &id), ERR_OK);
+    assert_int_equal(append(id, 0, "x", 1, -1, NULL), ERR_OK);
+    assert_true(fault_arm("fs.write", 0, UINT64_MAX, ERR_DISK_FULL));
+    for (int32_t p = 0; p < 3; p++)
+        assert_int_equal(append(id, p, "y", 1, -1, NULL), ERR_DISK_FULL);
+    assert_int_equal(rig_topic_create(&rig, "fuller", 1, &other), ERR_DISK_FULL);
+    fault_disarm_all();
+    /* Reading went on, and writing does again when there is room. */
+    struct rig_wait wait;
+    wait_parts(&wait, id, 3, 1, 5000);
+    rig_fetch_start(&rig, 1, &wait);
+    node_event_wait(&wait.done, 1);
+    assert_int_equal(records_in(&wait.parts[0], NULL), 1);
+    broker_fetch_release(&wait.op);
+    enum err err = ERR_DISK_FULL;
+    for (int i = 0; i < 100 && err == ERR_DISK_FULL; i++) {
+        struct timespec pause = {0, 50000000};
+        nanosleep(&pause, NULL);
+        err = append(id, 0, "z", 1, -1, NULL);
+    }
+    assert_int_equal(err, ERR_OK);
+    assert_int_equal(rig_topic_create(&rig, "fuller", 1, &other), ERR_OK);
+}
+
+/* A file where the folder of a log should be. */
+static void damage(const char *path)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite("damaged beyond repair, all of it", 1, 32, file), 32);
+    fclose(file);
+}
+
+static void test_damaged_partition(void **state)
+{
+    struct uuid id;
+    char path[512];
+    assert_int_equal(rig_topic_create(&rig, "hurt", 3, &id), ERR_OK);
+    for (int32_t p = 0; p < 3; p++)
+        assert_int_equal(append(id, p, "x", 2, -1, NULL), ERR_OK);
+    broker_rig_stop(&rig);
+    snprintf(path, sizeof(path), "%s/log/topics/hurt-1", rig.node.dir);
+    assert_int_equal(fs_remove_tree(rig.node.fs, path, NULL), ERR_OK);
+    damage(path);
+    broker_rig_start(&rig, SHARDS);
+    assert_int_equal(append(id, 0, "y", 1, -1, NULL), ERR_OK);
+    assert_int_equal(append(id, 1, "y", 1, -1, NULL), ERR_STORAGE);
+    assert_int_equal(append(id, 2, "y", 1, -1, NULL), ERR_OK);
+    struct rig_wait wait;
+    wait_parts(&wait, id, 3, 1, 5000);
+    rig_fetch_start(&rig, 1, &wait);
+    node_event_wait(&wait.done, 1);
+    assert_int_equal(wait.parts[1].err, ERR_STORAGE);
+    assert_int_equal(records_in(&wait.parts[0], NULL), 3);
+    broker_fetch_release(&wait.op);
+    /* The topic can be deleted and made again. */
+    struct broker_topic_op gone = {.action = BROKER_TOPIC_DELETE, .name = SLICE_LIT("hurt")};
+    assert_int_equal(rig_topic(&rig, 0, &gone), ERR_OK);
+    assert_int_equal(rig_topic_create(&rig, "hurt", 3, &id), ERR_OK);
+    assert_int_equal(append(id, 1, "y", 1, -1, NULL), ERR_OK);
+}
+
 static void test_internal_topic_refused(void **state)
 {
     struct broker_topic_op op = {.action = BROKER_TOPIC_ENSURE,
@@ -176,19 +277,6 @@ static void test_internal_topic_refused(void **state)
                                  .partition_count = -1};
     assert_int_equal(rig_topic(&rig, 0, &op), ERR_OK);
     assert_int_equal(append(op.id, 0, "x", 1, -1, NULL), ERR_INVALID_TOPIC);
-}
-
-static void wait_parts(struct rig_wait *wait, struct uuid id, int32_t count, uint32_t min_bytes,
-                       uint32_t wait_ms)
-{
-    memset(wait, 0, sizeof(*wait));
-    for (int32_t p = 0; p < count; p++)
-        wait->parts[p] = (struct broker_fetch_part){
-            .topic_id = id, .partition = p, .max_bytes = 1 << 20, .leader_epoch = -1};
-    wait->op.part_count = (uint32_t)count;
-    wait->op.min_bytes = min_bytes;
-    wait->op.max_bytes = 4 << 20;
-    wait->op.max_wait_ms = wait_ms;
 }
 
 static void test_wait_wakes(void **state)
@@ -461,6 +549,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_topic_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_append_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_internal_topic_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_batches, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damaged_partition, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wait_wakes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wait_sums_over_shards, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wait_ends, setup, teardown),
