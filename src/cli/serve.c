@@ -17,6 +17,7 @@
 #include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/config.h"
+#include "connect/jobs.h"
 #include "front/admin/admin.h"
 #include "front/blob/blob.h"
 #include "front/eventhubs/eventhubs.h"
@@ -40,6 +41,7 @@ struct node {
     struct front_eventhubs *eventhubs;
     struct front_blob *blob;
     struct front_admin *admin;
+    struct jobs *jobs;
 };
 
 static bool is_loopback(const char *host)
@@ -150,6 +152,40 @@ static enum err open_eventhubs(struct node *node, struct err_info *info)
                                  (uint16_t)config->amqp_port, &node->eventhubs, info);
 }
 
+/* ---- jobs, as the admin door asks for them ---- */
+
+static void on_job_done(void *ctx, enum err err, const struct err_info *info, struct slice json)
+{
+    front_admin_job_done(ctx, err, info, json);
+}
+
+static void call_jobs(void *arg, struct shard *shard, enum admin_job_verb verb, struct slice name,
+                      struct slice body, struct admin_call *call)
+{
+    struct jobs *jobs = arg;
+    switch (verb) {
+    case ADMIN_JOB_LIST:
+        jobs_list(jobs, shard, on_job_done, call);
+        return;
+    case ADMIN_JOB_CREATE:
+        jobs_create_job(jobs, shard, body, on_job_done, call);
+        return;
+    case ADMIN_JOB_SHOW:
+        jobs_show(jobs, shard, name, on_job_done, call);
+        return;
+    case ADMIN_JOB_START:
+        jobs_start_job(jobs, shard, name, on_job_done, call);
+        return;
+    case ADMIN_JOB_STOP:
+        jobs_stop_job(jobs, shard, name, on_job_done, call);
+        return;
+    case ADMIN_JOB_DELETE:
+        jobs_delete_job(jobs, shard, name, on_job_done, call);
+        return;
+    }
+    UNREACHABLE();
+}
+
 static enum err open_doors(struct node *node, struct err_info *info)
 {
     const struct config *config = node->config;
@@ -179,6 +215,7 @@ static enum err open_doors(struct node *node, struct err_info *info)
         .host = config->host,
         .port = (uint16_t)config->admin_port,
         .version = WEIR_VERSION,
+        .jobs = {node->jobs, call_jobs},
         .metrics = {{node->blob, front_blob_metrics}},
     };
     err = front_admin_open(node->shards, &admin, node->broker, &node->admin, info);
@@ -200,6 +237,7 @@ static void close_node(struct node *node)
     if (node->eventhubs)
         front_eventhubs_destroy(node->eventhubs);
     front_kafka_close(node->kafka);
+    jobs_close(node->jobs);
     blobstore_close(node->blobs);
     if (node->groups)
         groups_close(node->groups);
@@ -226,6 +264,8 @@ static int run(const char *data, const struct config *config)
     struct err_info info = {0};
     raise_descriptor_limit();
     enum err err = open_core(&node, &info);
+    if (err == ERR_OK)
+        err = jobs_open(node.shards, node.broker, node.blobs, &node.jobs, &info);
     if (err == ERR_OK)
         err = open_doors(&node, &info);
     if (err == ERR_OK)

@@ -554,6 +554,18 @@ static bool step_to_event(struct json_scan *scan)
     return false;
 }
 
+/* A value where an event should be: well-formed it is passed over, otherwise its whole line is. */
+static bool other_skip(struct json_scan *scan)
+{
+    uint8_t first = token(scan, scan->at);
+    struct json_cell cell;
+
+    if (first != '"' && first != '[' &&
+        !json_cell_from_source(scalar_source(scan, scan->at), &cell))
+        return walk_fail(scan, "an event must be an object");
+    return value_skip(scan);
+}
+
 enum json_step json_scan_next(struct json_scan *scan, struct json_cell *cells, size_t stride,
                               const char **ret_error)
 {
@@ -574,7 +586,7 @@ enum json_step json_scan_next(struct json_scan *scan, struct json_cell *cells, s
         ok = value_walk(scan, &scan->root, true);
         scan->cells = NULL;
     } else {
-        ok = value_skip(scan);
+        ok = other_skip(scan);
     }
     if (!ok)
         return step_failed(scan, start, ret_error);

@@ -228,6 +228,15 @@ static void lex_operator(struct lexer *lexer)
     advance(lexer, 1);
 }
 
+/* A name or number ends right here, so that a dot continues it. */
+static bool behind_name(const struct lexer *lexer)
+{
+    if (lexer->count == 0)
+        return false;
+    const struct sql_token *last = &lexer->tokens[lexer->count - 1];
+    return last->kind != SQL_TOKEN_OP && last->span.offset + last->span.len == lexer->at;
+}
+
 static void lex_one(struct lexer *lexer)
 {
     uint8_t byte = peek(lexer, 0);
@@ -241,9 +250,7 @@ static void lex_one(struct lexer *lexer)
         lex_quoted(lexer, SQL_TOKEN_DOUBLE, '"');
     } else if (byte == '[') {
         lex_quoted(lexer, SQL_TOKEN_BRACKET, ']');
-    } else if (is_digit(byte) ||
-               (byte == '.' && is_digit(peek(lexer, 1)) &&
-                (lexer->count == 0 || lexer->tokens[lexer->count - 1].kind == SQL_TOKEN_OP))) {
+    } else if (is_digit(byte) || (byte == '.' && is_digit(peek(lexer, 1)) && !behind_name(lexer))) {
         lex_number(lexer);
     } else if (is_letter(byte)) {
         lex_word(lexer);

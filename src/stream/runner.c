@@ -42,6 +42,7 @@ struct runner {
     uint32_t sink_at; /* the sink being opened or committed */
     bool busy;        /* an operation or the timer is under way */
     bool working;     /* events of the last poll are left */
+    bool dirty;       /* positions have moved since they were saved */
     bool stop_asked;
     bool told;               /* config.stopped has been called */
     struct exec_counts base; /* counts of queries before this one */
@@ -124,6 +125,7 @@ static void runner_rest(struct runner *runner, enum runner_state state)
 {
     runner->busy = false;
     runner->working = false;
+    runner->dirty = false;
     runner->status.state = state;
     runner->config.source->ops->release(runner->config.source);
     for (uint32_t i = 0; i < runner->config.plan->output_count; i++)
@@ -155,6 +157,7 @@ static void runner_error(struct runner *runner, enum err err, const struct err_i
         runner->config.sinks[i]->ops->discard(runner->config.sinks[i]);
     query_drop(runner);
     runner->working = false;
+    runner->dirty = false;
     runner->status.state = RUNNER_WAITING;
     runner->status.restarts++;
     runner->busy = true;
@@ -241,6 +244,7 @@ static void on_saved(void *ctx, enum err err, const struct err_info *info)
     bytebuf_clear(&runner->saved);
     bytebuf_append_slice(&runner->saved, bytebuf_slice(&runner->next_state));
     runner->status.epochs++;
+    runner->dirty = false;
     runner->status.error[0] = '\0';
     if (runner->working)
         runner_work(runner);
@@ -337,6 +341,7 @@ static void runner_work(struct runner *runner)
         next = source->ops->next(source, &event);
         if (next == SOURCE_DRAINED)
             break;
+        runner->dirty = true;
         if (next == SOURCE_EVENT)
             err = feed_event(runner, &event);
         else
@@ -353,6 +358,10 @@ static void runner_work(struct runner *runner)
     runner->working = next != SOURCE_DRAINED;
     if (!runner->working)
         source->ops->release(source);
+    if (!runner->working && !runner->dirty) {
+        runner_poll(runner);
+        return;
+    }
     if (!runner->working || runner_buffered(runner) >= BUFFER_MAX) {
         runner->sink_at = 0;
         runner_commit(runner);
