@@ -68,8 +68,7 @@ void commit_destroy(struct commit *commit)
     reactor_hook_cancel(&commit->hook);
     for (uint32_t i = 0; i < commit->closing_count; i++)
         fs_close(commit->closing[i]);
-    for (uint32_t i = 0; i < JOURNAL_FILES; i++)
-        fs_close(commit->journal.files[i]);
+    journal_end(commit);
     free(commit->closing);
     free(commit->tail_fifo);
     free(commit->round.jobs);
@@ -253,8 +252,10 @@ static void round_start(struct commit *commit)
     round->journal_written = 0;
     round->journal_err = ERR_OK;
     uint64_t bytes = 0;
+    uint32_t durable = 0;
+    uint32_t durable_max = journal_usable(commit) ? UINT32_MAX : DIRECT_ROUND_MAX;
     while (!list_empty(&commit->dirty) && bytes < ROUND_BYTES_MAX &&
-           round->part_count < ROUND_PARTS_MAX) {
+           round->part_count < ROUND_PARTS_MAX && durable < durable_max) {
         struct seglog *seglog = CONTAINER_OF(list_front(&commit->dirty), struct seglog, dirty_node);
         if (!round_job_add(round, seglog)) {
             if (round->job_count > 0)
@@ -264,6 +265,7 @@ static void round_start(struct commit *commit)
             return;
         }
         bytes += round->jobs[round->job_count - 1].bytes;
+        durable += round->jobs[round->job_count - 1].durable;
         list_remove(&seglog->dirty_node);
     }
     journal_plan(commit, round);
@@ -312,8 +314,10 @@ static void job_written(struct round *round, struct round_job *job)
 static void job_synced(struct round *round, struct round_job *job)
 {
     struct seglog *seglog = job->seglog;
-    for (uint32_t i = 0; i < job->sync_count; i++)
+    for (uint32_t i = 0; i < job->sync_count; i++) {
         round->syncs[job->sync_first + i]->unsynced = false;
+        round->syncs[job->sync_first + i]->named = true;
+    }
     seglog->synced = job->to;
     seglog->unsynced_bytes = 0;
     seglog->folder_unsynced = false;

@@ -11,14 +11,15 @@ enum {
     JOURNAL_FILES = 2,
     JOURNAL_ALIGN = 4096,
     JOURNAL_FRAME_SIZE = 64,
-    JOURNAL_BYTES_DEFAULT = 16 * 1024 * 1024,
+    JOURNAL_BYTES_DEFAULT = 32 * 1024 * 1024,
     TAIL_BYTES_DEFAULT = 16 * 1024 * 1024,
     PENDING_BYTES_DEFAULT = 64 * 1024 * 1024,
     ROUND_BYTES_MAX = 64 * 1024 * 1024,
     ROUND_PARTS_MAX = 1 << 18,
     DIRECT_FILES_DEFAULT = 4,
     DIRECT_BYTES_DEFAULT = 1024 * 1024,
-    FLUSHES_MAX = 2, /* at a time per shard */
+    DIRECT_ROUND_MAX = 16, /* logs made durable by one round when the journal cannot be used */
+    FLUSHES_MAX = 2,       /* at a time per shard */
     FULL_PAUSE_US = 100 * 1000
 };
 
@@ -195,11 +196,15 @@ MUST_CHECK bool grow(void **array, uint32_t *cap, uint32_t used, uint32_t count,
 /* Hands a handle over to be closed on a worker. */
 void commit_close_later(struct commit *commit, struct fs_file *file);
 /* journal_write.c: shard part of the journal. */
+/* False: rounds must sync directly, and had better be small. */
+bool journal_usable(const struct commit *commit);
 void journal_plan(struct commit *commit, struct round *round);
 void journal_note(struct commit *commit, struct round *round, struct round_job *job);
 /* The log's segments are synced up to `synced`: its journal bytes may go. */
 void journal_release(struct commit *commit, struct seglog *seglog);
 void journal_forget(struct commit *commit, struct seglog *seglog);
+/* Closes the journal, and removes it when no log needs it. Blocking. */
+void journal_end(struct commit *commit);
 /* round.c, on the worker: frames of all journal jobs, one write, one sync. */
 MUST_CHECK enum err journal_write(struct round *round, struct err_info *info);
 

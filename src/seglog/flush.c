@@ -55,6 +55,7 @@ struct flush {
     uint32_t item_count;
     bool complete; /* all unsynced segments are in items */
     bool point;
+    bool dir;                    /* a file's entry is not yet durable */
     struct record_offset synced; /* offset that holds when done */
     uint64_t unsynced_bytes;
     uint64_t point_bytes;
@@ -162,7 +163,7 @@ static void flush_run(struct work *work)
     struct seglog *seglog = flush->seglog;
     for (uint32_t i = 0; i < flush->item_count && !flush->err; i++)
         flush->err = item_flush(flush, &flush->items[i]);
-    if (!flush->err && flush->item_count > 0)
+    if (!flush->err && flush->dir)
         flush->err = fs_sync_dir(flush->fs, seglog->dir, &flush->info);
     if (!flush->err && flush->folder_unsynced)
         flush->err = fs_sync_dir(flush->fs, seglog->commit->store->folder, &flush->info);
@@ -217,6 +218,7 @@ static bool flush_items_fill(struct flush *flush)
         item->base = segment->base;
         item->bytes = segment->written;
         item->finish = finish;
+        flush->dir = flush->dir || !segment->named;
         if (!flush->point)
             continue;
         if (finish)
@@ -296,6 +298,7 @@ static void flush_apply(struct flush *flush)
     struct seglog *seglog = flush->seglog;
     for (uint32_t i = 0; i < flush->item_count; i++) {
         struct flush_item *item = &flush->items[i];
+        item->segment->named = true;
         if (item->segment->written == item->bytes && (item->finish || !seglog->in_round))
             item->segment->unsynced = false;
     }

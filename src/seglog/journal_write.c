@@ -29,13 +29,19 @@
 
 enum { JOURNAL_RETRY_US = 10 * 1000 * 1000 };
 
+static bool journal_path(const struct commit *commit, uint32_t index,
+                         char ret_path[SEGLOG_PATH_MAX])
+{
+    int n = snprintf(
+        ret_path, SEGLOG_PATH_MAX, "%s/%010" PRIu32 "-%03" PRIu32 "-%" PRIu32 ".journal",
+        commit->store->journal_dir, commit->store->generation, commit->config.shard_index, index);
+    return n > 0 && n < SEGLOG_PATH_MAX;
+}
+
 static enum err journal_file_make(struct commit *commit, uint32_t index, struct err_info *info)
 {
     char path[SEGLOG_PATH_MAX];
-    int n = snprintf(path, sizeof(path), "%s/%010" PRIu32 "-%03" PRIu32 "-%" PRIu32 ".journal",
-                     commit->store->journal_dir, commit->store->generation,
-                     commit->config.shard_index, index);
-    if (n < 0 || (size_t)n >= sizeof(path))
+    if (!journal_path(commit, index, path))
         return err_info_set(info, ERR_INVALID_ARGUMENT, "journal path too long");
     struct fs_file *file;
     enum err err =
@@ -78,6 +84,15 @@ static void journal_made(struct work *work)
     journal->cycles[0] = journal->next_cycle++;
     if (journal->err)
         diag(DIAG_DEBUG, "seglog", "journal=absent error=\"%s\"", journal->info.text);
+}
+
+bool journal_usable(const struct commit *commit)
+{
+    const struct journal *journal = &commit->journal;
+    ASSERT(journal->pos.value <= commit->config.journal_bytes);
+    return journal->state == JOURNAL_READY &&
+           (journal->dirty_logs[1 - journal->current] == 0 ||
+            commit->config.journal_bytes - journal->pos.value > commit->config.journal_bytes / 8);
 }
 
 static uint64_t journal_room(uint64_t bytes)
@@ -228,5 +243,21 @@ void journal_forget(struct commit *commit, struct seglog *seglog)
         ASSERT(commit->journal.dirty_logs[i] > 0);
         seglog->journal_cycle[i] = 0;
         commit->journal.dirty_logs[i]--;
+    }
+}
+
+void journal_end(struct commit *commit)
+{
+    for (uint32_t i = 0; i < JOURNAL_FILES; i++) {
+        struct fs_file *file = commit->journal.files[i];
+        char path[SEGLOG_PATH_MAX];
+        struct err_info info;
+        if (!file)
+            continue;
+        fs_close(file);
+        commit->journal.files[i] = NULL;
+        if (commit->journal.dirty_logs[i] == 0 && commit->journal.state == JOURNAL_READY &&
+            journal_path(commit, i, path) && fs_unlink(commit->fs, path, &info) != ERR_OK)
+            diag(DIAG_DEBUG, "seglog", "journal=%s error=\"%s\"", path, info.text);
     }
 }

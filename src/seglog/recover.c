@@ -347,6 +347,8 @@ static enum err recovery_finish(struct recovery *recovery)
         struct segment *segment = seglog->segments[i];
         segment->written = segment->bytes;
         segment->unsynced = false;
+        segment->named =
+            segment->zeroed > 0; /* the walk synced the folder, or a flush did long ago */
     }
     seglog->written = seglog->synced = seglog->journaled = seglog->durable_wanted = seglog->end;
     seglog->tail.keep = seglog->end;

@@ -15,6 +15,7 @@ struct recovery {
     uint32_t snapshot_count;
     uint32_t snapshot_cap;
     bool out_of_memory;
+    bool hole_told;
     bool fresh; /* no segment file yet */
     bool has_point;
     bool changed; /* something was cut or appended */

@@ -393,8 +393,10 @@ static enum err frame_replay(struct recovery *recovery, struct fs_file *file,
         if (record_offset_before(header.base_offset, seglog->end))
             continue;
         if (header.base_offset.value != seglog->end.value) {
-            diag(DIAG_ERROR, "seglog", "log=%s journal_hole_at=%" PRId64 " next=%" PRId64,
-                 seglog->name, seglog->end.value, header.base_offset.value);
+            if (!recovery->hole_told)
+                diag(DIAG_ERROR, "seglog", "log=%s journal_hole_at=%" PRId64 " next=%" PRId64,
+                     seglog->name, seglog->end.value, header.base_offset.value);
+            recovery->hole_told = true;
             return ERR_OK;
         }
         enum err err = fs_pwrite(file, batch.data, batch.len, segment->bytes, recovery->info);

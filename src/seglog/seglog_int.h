@@ -64,6 +64,7 @@ struct segment {
     struct index_part time;
     bool dir_unsynced;    /* worker: the file's entry in the folder */
     bool sealed;          /* a later segment exists: no more appends */
+    bool named;           /* the file's entry in the folder is on stable storage */
     bool unsynced;        /* has written bytes that were not synced */
     bool finished;        /* sealed, synced, trimmed, indexes whole in their files */
     struct fs_file *file; /* worker; NULL: to be opened by the next write */
