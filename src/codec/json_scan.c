@@ -171,6 +171,8 @@ static bool scalar_skip(struct json_scan *scan)
     uint8_t first = token(scan, scan->at);
     struct json_cell cell;
 
+    if (scan->at + 1 >= scan->index.count) /* may be cut short */
+        return walk_fail(scan, NULL);
     if (first != '-' && (first < '0' || first > '9') && first != 't' && first != 'f' &&
         first != 'n')
         return walk_fail(scan, "a value is expected here");
@@ -367,6 +369,8 @@ static bool scalar_walk(struct json_scan *scan, const struct json_node *node, bo
 {
     struct json_cell cell;
 
+    if (scan->at + 1 >= scan->index.count) /* may be cut short */
+        return walk_fail(scan, NULL);
     if (!json_cell_from_source(scalar_source(scan, scan->at), &cell))
         return walk_fail(scan, "not a number inside 64 bits, true, false or null");
     scan->at++;
@@ -560,6 +564,8 @@ static bool other_skip(struct json_scan *scan)
     uint8_t first = token(scan, scan->at);
     struct json_cell cell;
 
+    if (scan->at + 1 >= scan->index.count)
+        return walk_fail(scan, NULL);
     if (first != '"' && first != '[' &&
         !json_cell_from_source(scalar_source(scan, scan->at), &cell))
         return walk_fail(scan, "an event must be an object");

@@ -99,6 +99,19 @@ static void parse_input(struct parse *parse, json_t *object, struct job_def *def
     def->input_count++;
 }
 
+/* 3 to 63 lower-case letters, digits and single hyphens, as the Blob door has it. */
+static bool container_valid(struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t c = name.data[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        bool hyphen = c == '-' && i > 0 && i + 1 < name.len && name.data[i - 1] != '-';
+        if (!letter && !hyphen)
+            return false;
+    }
+    return name.len >= 3 && name.len <= 63;
+}
+
 static void parse_blob(struct parse *parse, const json_t *object, struct job_output *output)
 {
     struct slice path = copy_text(parse, object, "blob");
@@ -116,6 +129,8 @@ static void parse_blob(struct parse *parse, const json_t *object, struct job_out
         return;
     }
     output->container = slice_sub(path, 0, slash);
+    if (!container_valid(output->container))
+        fail(parse, "not a name for a container:", (const char *)path.data);
     output->blob = slice_sub(path, slash + 1, path.len);
     bool csv_name =
         path.len > 4 && slice_equal_nocase(slice_sub(path, path.len - 4, 4), SLICE_LIT(".csv"));

@@ -160,11 +160,14 @@ def run_case(weir, path, case):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weir", default=os.environ.get("WEIR", str(ROOT / "build/release/weir")))
+    parser.add_argument("weir", nargs="?", default=os.environ.get("WEIR", str(ROOT / "build/release/weir")),
+                        help="the program (default: WEIR, else build/release/weir)")
     parser.add_argument("--update", action="store_true", help="write not_yet.txt anew")
     parser.add_argument("-v", action="store_true", help="say why each listed case does not pass")
-    parser.add_argument("names", nargs="*", help="only cases whose name holds one of these")
+    parser.add_argument("-n", "--name", action="append", dest="names", default=[],
+                        help="only cases whose name holds this")
     args = parser.parse_args()
+    args.weir = str(pathlib.Path(args.weir).resolve())
     listed = {}
     if NOT_YET.exists():
         for line in NOT_YET.read_text().splitlines():

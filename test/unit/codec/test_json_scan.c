@@ -215,6 +215,23 @@ static void test_against_jansson(void **state)
     assert_true(accepted > 1000);
 }
 
+/* A text cut anywhere gives whole events, then asks for more: never a bad one. */
+static void test_cuts(void **state)
+{
+    static const char text[] = "{\"a\":-12.5,\"x\":true,\"b\":{\"c\":\"y\\\"\"},\"z\":[1,null]}\n";
+    char part[sizeof(text)];
+    char got[200];
+
+    for (size_t len = 1; len < sizeof(text) - 2; len++) {
+        memcpy(part, text, len);
+        part[len] = '\0';
+        scan_text(part, JSON_LEVEL_CHECKED, got, sizeof(got));
+        assert_string_equal(got, "+");
+        scan_text(part, JSON_LEVEL_STRICT, got, sizeof(got));
+        assert_string_equal(got, "+");
+    }
+}
+
 static void test_values(void **state)
 {
     struct slice object = SLICE_LIT("{ \"x\" : [1, \"]\", {\"y\":2}] , \"Z\":\"q\" }");
@@ -265,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_kernels), cmocka_unit_test(test_projection),
         cmocka_unit_test(test_names),   cmocka_unit_test(test_recovery),
         cmocka_unit_test(test_levels),  cmocka_unit_test(test_against_jansson),
-        cmocka_unit_test(test_values),  cmocka_unit_test(test_depth)};
+        cmocka_unit_test(test_values),  cmocka_unit_test(test_cuts),
+        cmocka_unit_test(test_depth)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
