@@ -448,7 +448,7 @@ void broker_close(struct broker *broker)
         if (!bs)
             continue;
         if (!list_empty(&bs->all))
-            diag(DIAG_WARN, "broker", "shard=%u logs still open at the end", i);
+            diag(DIAG_DEBUG, "broker", "shard=%u logs still open at the end", i);
         else if (bs->commit)
             commit_destroy(bs->commit);
         topic_set_unref(bs->topics);
