@@ -132,10 +132,9 @@ static enum err group_boot(struct world *world, struct err_info *info)
     if (err == ERR_OK) {
         char text[UUID_TEXT_LEN + 1];
         uuid_write_text(broker_cluster_id(state->broker), text);
-        world_say(world, "cluster %s, epoch %d, %u topics", text,
-                  broker_leader_epoch(state->broker),
-                  topic_set_count(
-                      broker_topics(broker_shard_of(state->broker, world_shard(world, 0)))));
+        world_say(
+            world, "cluster %s, epoch %d, %u topics", text, broker_leader_epoch(state->broker),
+            topic_set_count(broker_topics(broker_shard_of(state->broker, world_shard(world, 0)))));
     }
     return err;
 }

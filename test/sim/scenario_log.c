@@ -1,8 +1,10 @@
 /*
- * Idempotent producers append through the broker, at acks -1 or 1; after every loss the whole log is read and compared with the model.
+ * Idempotent producers append, at acks -1 or 1; after every loss the whole log is read and compared with the model. Scenario `log` calls the broker
+ * on its shards; scenario `kafka` has clients on another host, which speak the protocol through a network that delays, splits and cuts.
  *
- * Checked: offsets are dense; every record is whole and was sent; a producer's records come in order, once, without holes; whatever was acknowledged
- * at acks -1 is at its offset after any loss, at acks 1 after the loss of the process; no offset below an acknowledged one ever changes its record.
+ * Checked: offsets are dense; every record is whole and was sent; a producer's records come in order, once, without holes; whatever was
+ * acknowledged at acks -1 is at its offset after any loss, at acks 1 after the loss of the process; no offset below an acknowledged one ever
+ * changes its record.
  *
  * value of a record: producer (8) | record number (8) | bytes drawn from both
  */
@@ -11,6 +13,9 @@
 #include <string.h>
 
 #include "broker/broker.h"
+#include "front/kafka/kafka.h"
+#include "group/group.h"
+#include "kafka_link.h"
 #include "seglog/batch.h"
 #include "world.h"
 
@@ -23,6 +28,7 @@ enum {
     VALUE_HEAD = 16,
     VALUE_MAX = 2000,
     IN_FLIGHT_MAX = 5,
+    KAFKA_PORT = 9092,
     LOG_RECORDS_MAX = PRODUCERS * RECORDS_MAX
 };
 
@@ -53,6 +59,7 @@ struct producer {
     unsigned first_of_id; /* batch that has sequence 0 of this id */
     bool asking;          /* for an id */
     bool failed_by_order;
+    struct kafka_link *link; /* scenario kafka */
     struct broker_producer_id_op id_op;
     struct timer timer;
     struct post post;
@@ -87,7 +94,11 @@ struct log {
 };
 
 struct log_state {
+    bool wire; /* scenario kafka */
+    struct reactor *client;
     struct broker *broker;
+    struct groups *groups;
+    struct front_kafka *front;
     bool power_lost; /* since the last check */
     int32_t partitions;
     bool created;
@@ -176,13 +187,19 @@ static struct iobuf_range batch_make(struct producer *producer, unsigned batch)
 
 static void producer_go(struct producer *producer);
 
+static struct reactor *producer_reactor(struct producer *producer)
+{
+    struct log_state *state = state_of(producer->world);
+    return state->wire ? state->client : world_shard(producer->world, producer->shard)->reactor;
+}
+
 static void producer_later(struct producer *producer)
 {
     if (producer->waiting)
         return;
     producer->waiting = true;
     struct world *world = producer->world;
-    timer_arm(world_shard(world, producer->shard)->reactor, &producer->timer,
+    timer_arm(producer_reactor(producer), &producer->timer,
               500 + random_below(&world->random, 20000));
 }
 
@@ -193,18 +210,16 @@ static void producer_due(struct timer *timer)
     producer_go(producer);
 }
 
-static void producer_answered(struct broker_append *op)
+static void producer_outcome(struct producer *producer, unsigned batch, bool acknowledged,
+                             int64_t base_offset)
 {
-    struct sending *sending = CONTAINER_OF(op, struct sending, op);
-    struct producer *producer = sending->producer;
     struct world *world = producer->world;
-    unsigned batch = sending->batch;
     producer->in_flight--;
-    if (op->err == ERR_OK) {
+    if (acknowledged) {
         if (producer->acked[batch])
             world_breach(world, "producer %u: batch %u acknowledged twice", producer->index, batch);
         producer->acked[batch] = true;
-        producer->offsets[batch] = op->base_offset;
+        producer->offsets[batch] = base_offset;
         world->acked++;
         while (producer->first < producer->made && producer->acked[producer->first])
             producer->first++;
@@ -212,16 +227,69 @@ static void producer_answered(struct broker_append *op)
         world->refused++;
         producer->failing = true;
     }
-    free(sending);
     if (producer->failing)
         producer_later(producer);
     else
         producer_go(producer);
 }
 
+static void producer_answered(struct broker_append *op)
+{
+    struct sending *sending = CONTAINER_OF(op, struct sending, op);
+    producer_outcome(sending->producer, sending->batch, op->err == ERR_OK, op->base_offset);
+    free(sending);
+}
+
+/* ---- through the door ---- */
+
+static void wire_produced(void *arg, unsigned token, int16_t code, int64_t base_offset)
+{
+    producer_outcome(arg, token, code == 0, base_offset);
+}
+
+static void producer_id_take(struct producer *producer, bool given, int64_t producer_id);
+
+static void wire_id_given(void *arg, int16_t code, int64_t producer_id)
+{
+    producer_id_take(arg, code == 0, producer_id);
+}
+
+static void wire_lost(void *arg)
+{
+    struct producer *producer = arg;
+    producer->link = NULL;
+    producer->world->refused += producer->in_flight;
+    producer->in_flight = 0;
+    producer->asking = false;
+    producer->failing = true;
+    producer_later(producer);
+}
+
+static void wire_nonsense(void *arg, const char *what)
+{
+    struct producer *producer = arg;
+    world_breach(producer->world, "producer %u: %s", producer->index, what);
+}
+
+static const struct kafka_link_ops wire_ops = {wire_produced, wire_id_given, wire_lost,
+                                               wire_nonsense};
+
+static void wire_send(struct producer *producer, unsigned batch)
+{
+    struct iobuf_range range = batch_make(producer, batch);
+    producer->in_flight++;
+    kafka_link_produce(producer->link, batch, producer->acks, "sim", producer->partition,
+                       range.bytes);
+    iobuf_unref(range.buf);
+}
+
 static void producer_send(struct producer *producer, unsigned batch)
 {
     struct world *world = producer->world;
+    if (state_of(world)->wire) {
+        wire_send(producer, batch);
+        return;
+    }
     struct sending *sending = calloc(1, sizeof(*sending));
     sending->producer = producer;
     sending->batch = batch;
@@ -234,27 +302,35 @@ static void producer_send(struct producer *producer, unsigned batch)
     broker_append(part_of(world, producer->shard), &sending->op);
 }
 
+static void producer_id_take(struct producer *producer, bool given, int64_t producer_id)
+{
+    producer->asking = false;
+    if (!given) {
+        producer_later(producer);
+        return;
+    }
+    for (unsigned i = 0; i < PRODUCERS; i++) {
+        if (state_of(producer->world)->producers[i].producer_id == producer_id)
+            world_breach(producer->world, "producer id %lld given out twice",
+                         (long long)producer_id);
+    }
+    producer->producer_id = producer_id;
+    producer->first_of_id = producer->next;
+    producer_go(producer);
+}
+
 static void producer_id_got(struct broker_producer_id_op *op)
 {
-    struct producer *producer = CONTAINER_OF(op, struct producer, id_op);
-    producer->asking = false;
-    if (op->err == ERR_OK) {
-        for (unsigned i = 0; i < PRODUCERS; i++) {
-            if (state_of(producer->world)->producers[i].producer_id == op->producer_id)
-                world_breach(producer->world, "producer id %lld given out twice",
-                             (long long)op->producer_id);
-        }
-        producer->producer_id = op->producer_id;
-        producer->first_of_id = producer->next;
-        producer_go(producer);
-    } else {
-        producer_later(producer);
-    }
+    producer_id_take(CONTAINER_OF(op, struct producer, id_op), op->err == ERR_OK, op->producer_id);
 }
 
 static void producer_ask(struct producer *producer)
 {
     producer->asking = true;
+    if (state_of(producer->world)->wire) {
+        kafka_link_ask_id(producer->link);
+        return;
+    }
     producer->id_op = (struct broker_producer_id_op){.done = producer_id_got};
     broker_producer_id(part_of(producer->world, producer->shard), &producer->id_op);
 }
@@ -270,6 +346,13 @@ static void producer_go(struct producer *producer)
     }
     if (producer->failing)
         return;
+    if (world->running && state_of(world)->wire && !producer->link) {
+        producer->link = kafka_link_dial(state_of(world)->client, KAFKA_PORT, &wire_ops, producer);
+        if (!producer->link) {
+            producer_later(producer);
+            return;
+        }
+    }
     if (producer->producer_id < 0) {
         if (world->running)
             producer_ask(producer);
@@ -582,6 +665,14 @@ static enum err log_boot(struct world *world, struct err_info *info)
         .dir = WORLD_DIR, .default_partitions = state->partitions, .auto_create = true};
     if (err == ERR_OK)
         err = broker_open(world->shards, &config, &state->broker, info);
+    if (err != ERR_OK || !state->wire)
+        return err;
+    struct groups_config groups = {0};
+    struct front_kafka_config front = {.host = "127.0.0.1", .port = KAFKA_PORT};
+    err = groups_open(world->shards, state->broker, &groups, &state->groups, info);
+    if (err == ERR_OK)
+        err = front_kafka_open(world->shards, state->broker, state->groups, &front, &state->front,
+                               info);
     return err;
 }
 
@@ -602,7 +693,7 @@ static void log_load(struct world *world)
             producer->first = producer->next = producer->made;
             producer->producer_id = -1;
         }
-        world_post(world, producer->shard, &producer->post, producer_start);
+        reactor_post(producer_reactor(producer), &producer->post, producer_start);
     }
     for (int32_t i = 0; i < state->partitions; i++) {
         state->logs[i].tail_next = state->logs[i].known_end;
@@ -630,7 +721,13 @@ static void log_forget(struct log_state *state)
         struct producer *producer = &state->producers[i];
         producer->in_flight = 0;
         producer->failing = producer->waiting = producer->asking = false;
-        timer_init(&producer->timer, producer_due);
+        if (state->wire)
+            timer_cancel(state->client, &producer->timer);
+        else
+            timer_init(&producer->timer, producer_due);
+        if (producer->link)
+            kafka_link_drop(producer->link);
+        producer->link = NULL;
     }
     for (int32_t i = 0; i < PARTITIONS_MAX; i++)
         state->logs[i].tailing = state->logs[i].reading = false;
@@ -648,6 +745,10 @@ static void log_lost(struct world *world, bool power)
 static void log_close(struct world *world)
 {
     struct log_state *state = state_of(world);
+    if (state->wire) {
+        front_kafka_close(state->front);
+        groups_close(state->groups);
+    }
     broker_close(state->broker);
     state->broker = NULL;
     log_forget(state);
@@ -667,9 +768,38 @@ static void log_settled(struct world *world)
     }
 }
 
+static void kafka_init(struct world *world)
+{
+    log_init(world);
+    struct log_state *state = state_of(world);
+    state->wire = true;
+    state->client = sim_host_reactor(sim_host_create(world->sim, NULL));
+    struct sim_config config;
+    sim_config_init(&config, 0);
+    static const uint32_t cuts[] = {0, 30, 100, 1000};
+    config.cut_odds = cuts[random_below(&world->random, 4)];
+    config.partial_odds = 1 + (uint32_t)random_below(&world->random, 10);
+    config.delay_max_us = 100 + random_below(&world->random, 20000);
+    sim_config_set(world->sim, &config);
+}
+
 const struct scenario scenario_log = {
     .name = "log",
     .init = log_init,
+    .boot = log_boot,
+    .ready = log_ready,
+    .check = log_check,
+    .check_done = log_check_done,
+    .load = log_load,
+    .idle = log_idle,
+    .lost = log_lost,
+    .close = log_close,
+    .settled = log_settled,
+};
+
+const struct scenario scenario_kafka = {
+    .name = "kafka",
+    .init = kafka_init,
     .boot = log_boot,
     .ready = log_ready,
     .check = log_check,

@@ -65,6 +65,7 @@ struct scenario {
 
 extern const struct scenario scenario_blob;
 extern const struct scenario scenario_log;
+extern const struct scenario scenario_kafka;
 extern const struct scenario scenario_group;
 
 /* Runs the whole life of a seed. Returns when all held; a breach ends the process with status 1. */
