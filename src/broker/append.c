@@ -11,6 +11,9 @@
  *  (2) The reference on the batch is the broker's from the call on: it passes to the log, or is
  *      dropped with the refusal.
  *  (3) acks -1 is answered after the durable commit, unless the broker runs relaxed.
+ *  (4) A producer that the log does not know may begin with any sequence, since its state may have
+ *      been trimmed. But one whose very first batch was refused here begins with that batch: the
+ *      ones that were sent behind it are refused too, or they would be stored before it.
  *
  * Ownership: the operation is the caller's, lent to the owner while it is there. Checking on the
  * caller's shard spreads the cost and keeps bad batches off the owner.
@@ -42,6 +45,41 @@ static void append_answer(struct broker_append *op, struct shard *at)
     shard_send(at, op->from, &op->msg);
 }
 
+/* ---- producers whose first batch was refused (4) ---- */
+
+static int64_t *refused_find(struct partition *p, int64_t producer_id)
+{
+    if (p->refused_next == 0)
+        return NULL; /* the usual case */
+    for (uint32_t i = 0; i < PARTITION_REFUSED_MAX; i++) {
+        if (p->refused[i] == producer_id + 1)
+            return &p->refused[i];
+    }
+    return NULL;
+}
+
+/* The outcome of a batch; a first one that failed is expected again. */
+static void refused_note(struct partition *p, const struct broker_append *op)
+{
+    if (op->producer_id < 0 || op->base_sequence != 0)
+        return;
+    int64_t *slot = refused_find(p, op->producer_id);
+    if (op->err == ERR_OK && slot)
+        *slot = 0;
+    if (op->err == ERR_OK || slot)
+        return;
+    p->refused[p->refused_next++ % PARTITION_REFUSED_MAX] = op->producer_id + 1;
+    ASSERT(refused_find(p, op->producer_id));
+}
+
+static enum err refused_check(struct partition *p, struct broker_append *op)
+{
+    if (op->producer_id < 0 || op->base_sequence == 0 || !refused_find(p, op->producer_id))
+        return ERR_OK;
+    return err_info_set(&op->info, ERR_OUT_OF_ORDER_SEQUENCE,
+                        "the first batch of the producer was refused and comes before this one");
+}
+
 /* ---- owner ---- */
 
 static void append_logged(struct seglog_append *log)
@@ -49,13 +87,15 @@ static void append_logged(struct seglog_append *log)
     struct broker_append *op = CONTAINER_OF(log, struct broker_append, log);
     struct broker_shard *owner = log->ctx;
     op->err = log->err;
+    struct partition *p = partition_find(owner, op->topic_id, op->partition);
+    if (p)
+        refused_note(p, op);
     if (!op->err) {
         ASSERT(log->base_offset.value >= 0);
         op->base_offset = log->base_offset.value;
         op->last_offset = log->last_offset.value;
         op->log_append_time_ms = log->append_time_ms;
         op->duplicate = log->duplicate;
-        struct partition *p = partition_find(owner, op->topic_id, op->partition);
         if (p && p->log)
             op->log_start_offset = seglog_bounds(p->log).start.value;
         counter_add(&owner->counters.appends, 1);
@@ -79,8 +119,12 @@ static void append_run(struct broker_shard *owner, struct broker_append *op)
         err = ERR_CLOSING;
     else if (p)
         err = partition_check(p, -1);
+    if (!err)
+        err = refused_check(p, op);
     if (err) {
         op->err = err;
+        if (p)
+            refused_note(p, op);
         append_answer(op, owner->shard);
         return;
     }
@@ -93,6 +137,7 @@ static void append_run(struct broker_shard *owner, struct broker_append *op)
     };
     op->err = seglog_append(p->log, &op->log, &op->info);
     if (op->err) {
+        refused_note(p, op);
         append_answer(op, owner->shard);
         return;
     }
@@ -185,6 +230,8 @@ static enum err append_check_batch(struct broker_shard *bs, struct broker_append
     }
     ASSERT(verdict.header.record_count > 0);
     op->records = (uint32_t)verdict.header.record_count;
+    op->producer_id = verdict.header.producer_id;
+    op->base_sequence = verdict.header.base_sequence;
     if (verdict.walked && verdict.max_timestamp_ms != verdict.header.max_timestamp_ms)
         batch_patch_max_timestamp((uint8_t *)op->batch.bytes.data, op->bytes,
                                   verdict.max_timestamp_ms);
@@ -216,6 +263,8 @@ void broker_append(struct broker_shard *bs, struct broker_append *op)
     op->duplicate = false;
     op->fault_count = 0;
     op->records = op->bytes = 0;
+    op->producer_id = -1;
+    op->base_sequence = -1;
     op->err = append_check(bs, op);
     if (op->err) {
         append_answer(op, bs->shard);

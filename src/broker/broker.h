@@ -171,6 +171,8 @@ struct broker_append {
     struct partition *owner;
     uint32_t bytes;
     uint32_t records;
+    int64_t producer_id; /* -1: not idempotent */
+    int32_t base_sequence;
     struct seglog_append log;
 };
 

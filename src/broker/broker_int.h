@@ -21,6 +21,8 @@ enum {
  */
 enum partition_state { PARTITION_OPENING, PARTITION_SERVING, PARTITION_OFFLINE, PARTITION_CLOSING };
 
+enum { PARTITION_REFUSED_MAX = 32 };
+
 struct partition {
     struct broker_shard *bs;
     struct list_node node; /* of the shard's list */
@@ -38,6 +40,8 @@ struct partition {
     struct seglog_open open;
     struct seglog_op op;
     struct work work;
+    int64_t refused[PARTITION_REFUSED_MAX]; /* producer ids + 1, see append.c; 0: none */
+    uint32_t refused_next;
     char name[TOPIC_NAME_MAX + 16];
 };
 

@@ -12,7 +12,7 @@
 #include "blobstore/blobstore.h"
 #include "world.h"
 
-enum { KEYS = 10, KEYS_PUT = 6, CONTENT_HEAD = 24, BLOCKS_MAX = 400 };
+enum { KEYS = 10, KEYS_PUT = 6, CONTENT_HEAD = 24, BLOCKS_MAX = 400, OPERATIONS_MAX = 250 };
 
 struct key {
     struct world *world;
@@ -41,6 +41,7 @@ struct blob_state {
     struct blobstore *store;
     struct key keys[KEYS];
     unsigned reading;
+    unsigned budget; /* operations left in this life: content is hashed, and time is short */
 };
 
 static struct blob_state *state_of(struct world *world)
@@ -313,14 +314,18 @@ static void write_start(struct post *post)
 static void write_next(struct key *key)
 {
     struct world *world = key->world;
-    if (!world->running || (key->appends && !key->again && key->blocks_tried == BLOCKS_MAX))
+    struct blob_state *state = state_of(world);
+    if (!world->running || state->budget == 0 ||
+        (key->appends && !key->again && key->blocks_tried == BLOCKS_MAX))
         return;
+    state->budget--;
     key->busy = true;
     world_post(world, key->index % world->shard_count, &key->post, write_start);
 }
 
 static void blob_load(struct world *world)
 {
+    state_of(world)->budget = OPERATIONS_MAX;
     for (unsigned i = 0; i < KEYS; i++)
         write_next(&state_of(world)->keys[i]);
 }
