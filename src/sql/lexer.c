@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/numtext.h"
+#include "base/utf8.h"
 
 struct lexer {
     struct slice text;
@@ -259,6 +260,24 @@ static void lex_one(struct lexer *lexer)
     }
 }
 
+/* The byte at `bad` ends the valid UTF-8: names and texts of a script go into outputs, so all of it
+ * must be text. */
+static void report_not_text(struct lexer *lexer, size_t bad)
+{
+    ASSERT(bad < lexer->text.len);
+    for (; lexer->at < bad; lexer->at++) {
+        uint8_t c = lexer->text.data[lexer->at];
+        if (c == '\n') {
+            lexer->line++;
+            lexer->column = 1;
+        } else if ((c & 0xc0) != 0x80) {
+            lexer->column++;
+        }
+    }
+    sql_report_error(lexer->report, here(lexer), "save the script as UTF-8",
+                     "the script is not valid UTF-8");
+}
+
 struct sql_token *sql_lex(struct slice script, struct arena *arena, struct sql_report *report,
                           uint32_t *ret_count)
 {
@@ -267,6 +286,11 @@ struct sql_token *sql_lex(struct slice script, struct arena *arena, struct sql_r
     if (script.len > SQL_SCRIPT_MAX) {
         sql_report_error(report, here(&lexer), NULL, "the script is longer than %d bytes",
                          SQL_SCRIPT_MAX);
+        return NULL;
+    }
+    size_t valid = utf8_valid_prefix(script);
+    if (valid < script.len) {
+        report_not_text(&lexer, valid);
         return NULL;
     }
     if (slice_starts_with(script, SLICE_LIT("\xef\xbb\xbf")))
