@@ -2,11 +2,15 @@
 import base64
 import concurrent.futures
 import hashlib
+import os
 import pathlib
 import re
 import socket
+import subprocess
+import time
 import xml.etree.ElementTree
 
+import azure.core.exceptions
 import pytest
 from blob_fixtures import ACCOUNT, raw, request, service, sign
 
@@ -339,8 +343,58 @@ def test_files_go_when_blobs_go(start_server, unique):
 
 
 def wait_for(condition, seconds=20):
-    import time
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a file system of 96 MiB; needs the right to mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "none", str(folder)], capture_output=True).returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_full_disk(small_disk, start_server, unique):
+    """A full disk refuses what does not fit, keeps what was there, and goes on when there is room again."""
+    private = start_server(data=small_disk / "data")
+    client = service(private, max_single_put_size=64 << 20).create_container(unique("c"))
+    client.upload_blob("before", bytes(100000))
+    filler = small_disk / "filler"
+    free = os.statvfs(small_disk)
+    with open(filler, "wb") as file:
+        file.write(bytes(max(0, free.f_bavail * free.f_bsize - (4 << 20))))
+    with pytest.raises(azure.core.exceptions.HttpResponseError) as full:
+        client.upload_blob("large", bytes(16 << 20))
+    assert (full.value.status_code, full.value.error_code) == (507, "InsufficientStorage")
+    assert client.get_blob_client("before").download_blob().readall() == bytes(100000)
+    assert not client.get_blob_client("large").exists()
+    filler.unlink()
+    client.upload_blob("large", bytes(16 << 20))
+    assert client.get_blob_client("large").get_blob_properties().size == 16 << 20
+    assert private.stop() == 0
+
+
+def test_damaged_content_costs_its_blob_only(start_server, unique):
+    private = start_server()
+    client = service(private).create_container(unique("c"))
+    for name in ("gone", "cut", "whole"):
+        client.upload_blob(name, name.encode() * 50000)
+    gone, cut, _ = sorted(pathlib.Path(private.data).rglob("*.dat"))
+    gone.unlink()
+    os.truncate(cut, 1000)
+    assert private.stop() == 0
+    private.start()
+    client = service(private).get_container_client(client.container_name)
+    for name in ("gone", "cut"):
+        with pytest.raises(azure.core.exceptions.HttpResponseError) as damaged:
+            client.get_blob_client(name).download_blob()
+        assert (damaged.value.status_code, damaged.value.error_code) == (500, "InternalError")
+    assert client.get_blob_client("whole").download_blob().readall() == b"whole" * 50000
+    client.upload_blob("gone", b"back", overwrite=True)
+    assert client.get_blob_client("gone").download_blob().readall() == b"back"
