@@ -4,6 +4,7 @@
  * Every seed runs in a child process: a node that loses its power in the middle of things leaves its memory behind.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +25,14 @@ struct options {
     uint64_t first;
     uint64_t last;
     bool verbose;
+    bool twice;
 };
 
 static void usage(void)
 {
-    fprintf(stderr,
-            "usage: sim [--scenario NAME] [--seed N | --seeds A..B] [--verbose]\nscenarios:");
+    fprintf(
+        stderr,
+        "usage: sim [--scenario NAME] [--seed N | --seeds A..B] [--twice] [--verbose]\nscenarios:");
     for (unsigned i = 0; i < SCENARIOS; i++)
         fprintf(stderr, " %s", scenarios[i]->name);
     fputc('\n', stderr);
@@ -74,7 +77,11 @@ static void options_read(int argc, char **argv, struct options *options)
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         bool good = false;
         if (strcmp(argv[i], "--verbose") == 0) {
-            options->verbose = good = true;
+            options->verbose = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--twice") == 0) {
+            options->twice = true;
             continue;
         }
         if (value && strcmp(argv[i], "--seed") == 0) {
@@ -91,28 +98,50 @@ static void options_read(int argc, char **argv, struct options *options)
     }
 }
 
-/* True when the seed held. */
-static bool seed_run(const struct options *options, const struct scenario *scenario, uint64_t seed)
+/* One life in a child process. True when all held; its trace says what happened. */
+static bool seed_live(const struct options *options, const struct scenario *scenario, uint64_t seed,
+                      uint64_t *ret_trace)
 {
+    int pipe_fds[2];
+    *ret_trace = 0;
     fflush(NULL);
+    if (pipe(pipe_fds) != 0)
+        return false;
     pid_t child = fork();
     if (child == 0) {
         alarm(SEED_SECONDS_MAX);
-        world_run(scenario, seed, options->verbose);
-        _exit(0);
+        uint64_t trace = world_run(scenario, seed, options->verbose);
+        _exit(write(pipe_fds[1], &trace, sizeof(trace)) == (ssize_t)sizeof(trace) ? 0 : 1);
     }
+    close(pipe_fds[1]);
+    bool told = read(pipe_fds[0], ret_trace, sizeof(*ret_trace)) == (ssize_t)sizeof(*ret_trace);
+    close(pipe_fds[0]);
     int status = 0;
     while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
-    if (child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return true;
-    if (WIFSIGNALED(status))
+    if (child > 0 && WIFSIGNALED(status))
         fprintf(stderr, "scenario %s, seed %llu: ended by signal %d%s\n", scenario->name,
                 (unsigned long long)seed, WTERMSIG(status),
-                WTERMSIG(status) == 14 ? " (no end in sight)" : "");
-    printf("repeat with: %s --scenario %s --seed %llu --verbose\n", options->program,
-           scenario->name, (unsigned long long)seed);
-    return false;
+                WTERMSIG(status) == SIGALRM ? " (no end in sight)" : "");
+    return told && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* True when the seed held, and with --twice, when it lived the same life again. */
+static bool seed_run(const struct options *options, const struct scenario *scenario, uint64_t seed)
+{
+    uint64_t first;
+    uint64_t second;
+    bool good = seed_live(options, scenario, seed, &first);
+    if (good && options->twice) {
+        good = seed_live(options, scenario, seed, &second) && first == second;
+        if (!good)
+            fprintf(stderr, "scenario %s, seed %llu: the second run differs\n", scenario->name,
+                    (unsigned long long)seed);
+    }
+    if (!good)
+        printf("repeat with: %s --scenario %s --seed %llu --verbose\n", options->program,
+               scenario->name, (unsigned long long)seed);
+    return good;
 }
 
 int main(int argc, char **argv)

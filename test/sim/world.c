@@ -217,7 +217,7 @@ static void world_settle(struct world *world)
         world->scenario->settled(world);
 }
 
-void world_run(const struct scenario *scenario, uint64_t seed, bool verbose)
+uint64_t world_run(const struct scenario *scenario, uint64_t seed, bool verbose)
 {
     struct world world = {.scenario = scenario, .seed = seed, .verbose = verbose};
     random_init(&world.random, seed);
@@ -249,4 +249,5 @@ void world_run(const struct scenario *scenario, uint64_t seed, bool verbose)
                 (unsigned long long)seed, world.life, (unsigned long long)world.boots_failed,
                 (unsigned long long)world.acked, (unsigned long long)world.refused,
                 (unsigned long long)world.checked, (unsigned long long)sim_trace(world.sim));
+    return sim_trace(world.sim) + world.acked;
 }

@@ -68,8 +68,8 @@ extern const struct scenario scenario_log;
 extern const struct scenario scenario_kafka;
 extern const struct scenario scenario_group;
 
-/* Runs the whole life of a seed. Returns when all held; a breach ends the process with status 1. */
-void world_run(const struct scenario *scenario, uint64_t seed, bool verbose);
+/* Runs the whole life of a seed. Returns when all held, with a number that tells runs apart; a breach ends the process with status 1. */
+uint64_t world_run(const struct scenario *scenario, uint64_t seed, bool verbose);
 /* Prints what was broken, with the seed, and exits. */
 _Noreturn void world_breach(struct world *world, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
