@@ -247,7 +247,8 @@ static int compile(struct run *run)
     sql_report_print(&report, run->query_path, &text);
     if (run->plan != NULL && run->explain)
         plan_print(run->plan, &text);
-    fwrite(text.data, 1, text.len, stderr);
+    if (text.len > 0)
+        fwrite(text.data, 1, text.len, stderr);
     bytebuf_deinit(&text);
     return run->plan == NULL ? 2 : 0;
 }

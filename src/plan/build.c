@@ -151,7 +151,7 @@ static struct branch *build_source(struct builder *builder, const struct sql_sel
     if (select->derived != NULL)
         return build_query(builder, select->derived, order);
     for (struct bound_step *step = builder->steps; step != NULL; step = step->next) {
-        if (!slice_equal_nocase(step->step->name, select->source))
+        if (!slice_equal_nocase(step->step->name, select->source) || step->step->order > order)
             continue;
         if (select->timestamp_by != NULL) {
             build_error(builder, select->source_span, "put TIMESTAMP BY where the input is read",
