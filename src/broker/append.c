@@ -14,6 +14,9 @@
  *  (4) A producer that the log does not know may begin with any sequence, since its state may have
  *      been trimmed. But one whose very first batch was refused here begins with that batch: the
  *      ones that were sent behind it are refused too, or they would be stored before it.
+ *  (5) Batches of one partition are stored in the order given. A log that is too busy to take one
+ *      makes it and all behind it wait: a refusal would let the next one overtake the repetition.
+ *      What waits is bounded by what the fronts let each connection have in flight.
  *
  * Ownership: the operation is the caller's, lent to the owner while it is there. Checking on the
  * caller's shard spreads the cost and keeps bad batches off the owner.
@@ -82,6 +85,8 @@ static enum err refused_check(struct partition *p, struct broker_append *op)
 
 /* ---- owner ---- */
 
+static void append_resume(struct broker_shard *owner);
+
 static void append_logged(struct seglog_append *log)
 {
     struct broker_append *op = CONTAINER_OF(log, struct broker_append, log);
@@ -109,9 +114,11 @@ static void append_logged(struct seglog_append *log)
         append_answer_arrive(owner->shard, &op->msg); /* a later turn than the call's already */
     else
         append_answer(op, owner->shard);
+    append_resume(owner);
 }
 
-static void append_run(struct broker_shard *owner, struct broker_append *op)
+/* False: too much waits to be written; nothing happened. */
+static bool append_try(struct broker_shard *owner, struct broker_append *op)
 {
     struct partition *p = partition_find(owner, op->topic_id, op->partition);
     enum err err = ERR_UNKNOWN_TOPIC_OR_PARTITION;
@@ -126,7 +133,7 @@ static void append_run(struct broker_shard *owner, struct broker_append *op)
         if (p)
             refused_note(p, op);
         append_answer(op, owner->shard);
-        return;
+        return true;
     }
     bool durable = op->acks == -1 && !owner->broker->config.relaxed;
     op->log = (struct seglog_append){
@@ -136,12 +143,36 @@ static void append_run(struct broker_shard *owner, struct broker_append *op)
         .ctx = owner,
     };
     op->err = seglog_append(p->log, &op->log, &op->info);
+    if (op->err == ERR_BUSY)
+        return false;
     if (op->err) {
         refused_note(p, op);
         append_answer(op, owner->shard);
-        return;
+        return true;
     }
     op->batch.buf = NULL; /* (2) */
+    return true;
+}
+
+/* Those that found the log busy go first, in their order (5). */
+static void append_resume(struct broker_shard *owner)
+{
+    struct list_node *node;
+    while ((node = list_front(&owner->appends))) {
+        struct broker_append *op = CONTAINER_OF(node, struct broker_append, msg.node);
+        list_remove(node);
+        if (!append_try(owner, op)) {
+            list_push_front(&owner->appends, node);
+            return;
+        }
+    }
+}
+
+static void append_run(struct broker_shard *owner, struct broker_append *op)
+{
+    op->info.text[0] = '\0';
+    list_push_back(&owner->appends, &op->msg.node);
+    append_resume(owner);
 }
 
 static void append_arrive(struct shard *to, struct shard_msg *msg)

@@ -361,6 +361,7 @@ static enum err broker_part_create(struct broker *broker, struct shard *shard,
     list_init(&bs->fetches);
     list_init(&bs->woken);
     list_init(&bs->topic_watches);
+    list_init(&bs->appends);
     bs->retain_at = &bs->all;
     bytebuf_init(&bs->scratch, BROKER_SCRATCH_MAX);
     counter_set(&bs->counters.topics, topic_set_count(set));

@@ -29,7 +29,8 @@ static enum err append_gate(struct seglog *seglog, const struct slice bytes, str
         return err_info_set(info, ERR_CLOSING, "log %s is closing", seglog->name);
     if (seglog->life == SEGLOG_OFFLINE)
         return err_info_set(info, ERR_STORAGE, "log %s is offline", seglog->name);
-    if (commit->pending_bytes + bytes.len > commit->config.pending_bytes_max)
+    if (commit->pending_bytes > 0 &&
+        commit->pending_bytes + bytes.len > commit->config.pending_bytes_max)
         return err_info_set(info, ERR_BUSY, "%zu bytes wait to be written", commit->pending_bytes);
     if (seglog->full_until_us > reactor_now_us(commit->reactor))
         return err_info_set(info, ERR_DISK_FULL, "no space for log %s", seglog->name);

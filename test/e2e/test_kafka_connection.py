@@ -1,6 +1,7 @@
 """The Kafka door's framing, version negotiation and order of answers."""
 import socket
 import struct
+import threading
 import time
 
 import pytest
@@ -151,3 +152,26 @@ def test_a_peer_that_leaves_during_a_long_poll_harms_nobody(server, wire, unique
         gone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         gone.socket.close()
     assert produce(wire, topic, kafka_wire.batch([b"x"]))["error_code"] == 0
+
+
+def test_order_holds_when_more_comes_than_the_disk_takes(server, wire, unique):
+    """Six producers send far ahead of their answers: nothing is refused, so no repetition can overtake."""
+    topic, count = unique(), 30
+    create(wire, topic, 6)
+    batch = kafka_wire.batch([b"x" * 1_000_000])
+    connections = [kafka_wire.Connection(server.kafka, timeout=60) for _ in range(6)]
+
+    def send_all(connection, partition):
+        for _ in range(count):
+            connection.send("produce", 9, produce_request(topic, batch, partition))
+    threads = [threading.Thread(target=send_all, args=(connection, partition))
+               for partition, connection in enumerate(connections)]
+    for thread in threads:
+        thread.start()
+    for connection in connections:
+        for i in range(count):
+            answer = connection.receive("produce", 9, i + 1)["responses"][0]["partition_responses"][0]
+            assert (answer["error_code"], answer["base_offset"]) == (0, i)
+    for thread, connection in zip(threads, connections):
+        thread.join()
+        connection.socket.close()

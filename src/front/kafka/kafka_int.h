@@ -19,7 +19,7 @@
 enum {
     KAFKA_FRAME_MAX = 100 * 1024 * 1024,     /* a longer request closes the connection */
     KAFKA_INFLIGHT_MAX = 256,                /* requests of one connection taken but not answered */
-    KAFKA_INFLIGHT_BYTES = 64 * 1024 * 1024, /* their bytes; a single larger frame is still taken */
+    KAFKA_INFLIGHT_BYTES = 16 * 1024 * 1024, /* their bytes; a single larger frame is still taken */
     KAFKA_REQUEST_ARENA = 64 * 1024 * 1024,  /* memory of one request besides its frame */
     KAFKA_RESPONSE_MAX = 64 * 1024 * 1024,   /* bytes of one answer that are not spliced */
     KAFKA_COPY_MAX = 16 * 1024, /* frames up to here are copied, so that they pin no block */
