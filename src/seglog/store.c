@@ -47,18 +47,18 @@ bool grow(void **array, uint32_t *cap, uint32_t used, uint32_t count, size_t siz
 
 static char *path_make(const char *root, const char *name)
 {
-    size_t len = strlen(root) + strlen(name) + 2;
-    char *path = len < SEGLOG_PATH_MAX ? malloc(len) : NULL;
-    if (path)
-        snprintf(path, len, "%s/%s", root, name);
-    return path;
+    char path[SEGLOG_PATH_MAX];
+    int n = snprintf(path, sizeof(path), "%s/%s", root, name);
+    return n > 0 && (size_t)n < sizeof(path) ? strdup(path) : NULL;
 }
 
 /* Reads the count of starts and stores one more. */
 static enum err generation_step(struct seglog_store *store, struct err_info *info)
 {
     char path[SEGLOG_PATH_MAX];
-    snprintf(path, sizeof(path), "%s/generation", store->root);
+    int len_path = snprintf(path, sizeof(path), "%s/generation", store->root);
+    if (len_path < 0 || (size_t)len_path >= sizeof(path))
+        return err_info_set(info, ERR_INVALID_ARGUMENT, "path of the data folder is too long");
     int64_t value = 0;
     if (fs_exists(store->fs, path)) {
         uint8_t *data = NULL;
