@@ -19,7 +19,7 @@ enum {
     DIRECT_FILES_DEFAULT = 4,
     DIRECT_BYTES_DEFAULT = 1024 * 1024,
     DIRECT_ROUND_MAX = 16, /* logs made durable by one round when the journal cannot be used */
-    FLUSHES_MAX = 2,       /* at a time per shard */
+    FLUSHES_MAX = 4,       /* at a time per shard */
     FULL_PAUSE_US = 100 * 1000
 };
 
@@ -149,6 +149,8 @@ enum journal_state { JOURNAL_ABSENT, JOURNAL_MAKING, JOURNAL_READY, JOURNAL_BROK
 struct journal {
     enum journal_state state;
     struct fs_file *files[JOURNAL_FILES];
+    uint32_t serials[JOURNAL_FILES]; /* in the names */
+    uint32_t next_serial;
     uint32_t cycles[JOURNAL_FILES];     /* 0: never used */
     uint32_t dirty_logs[JOURNAL_FILES]; /* logs whose only stable copy of something is in there */
     uint32_t current;

@@ -18,7 +18,7 @@
  * Failure modes: no space for the files: rounds sync directly, another attempt follows later. A
  * write or sync that fails breaks the journal until the next start; what it held from earlier
  * rounds stays there and is read at that start. A log that is offline keeps its file from being
- * reused: rounds then sync directly once the other file is full.
+ * reused: the file is put aside for the next start and a new one made.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,9 +32,10 @@ enum { JOURNAL_RETRY_US = 10 * 1000 * 1000 };
 static bool journal_path(const struct commit *commit, uint32_t index,
                          char ret_path[SEGLOG_PATH_MAX])
 {
-    int n = snprintf(
-        ret_path, SEGLOG_PATH_MAX, "%s/%010" PRIu32 "-%03" PRIu32 "-%" PRIu32 ".journal",
-        commit->store->journal_dir, commit->store->generation, commit->config.shard_index, index);
+    int n =
+        snprintf(ret_path, SEGLOG_PATH_MAX, "%s/%010" PRIu32 "-%03" PRIu32 "-%" PRIu32 ".journal",
+                 commit->store->journal_dir, commit->store->generation, commit->config.shard_index,
+                 commit->journal.serials[index]);
     return n > 0 && n < SEGLOG_PATH_MAX;
 }
 
@@ -81,7 +82,8 @@ static void journal_made(struct work *work)
     ASSERT(journal->state == JOURNAL_MAKING);
     journal->state = journal->err ? JOURNAL_ABSENT : JOURNAL_READY;
     journal->retry_us = reactor_now_us(commit->reactor) + JOURNAL_RETRY_US;
-    journal->cycles[0] = journal->next_cycle++;
+    if (journal->cycles[0] == 0)
+        journal->cycles[0] = journal->next_cycle++;
     if (journal->err)
         diag(DIAG_DEBUG, "seglog", "journal=absent error=\"%s\"", journal->info.text);
 }
@@ -118,6 +120,42 @@ static void journal_drain(struct commit *commit, uint32_t file)
     }
 }
 
+static void journal_make_start(struct commit *commit)
+{
+    struct journal *journal = &commit->journal;
+    for (uint32_t i = 0; i < JOURNAL_FILES; i++)
+        if (!journal->files[i])
+            journal->serials[i] = journal->next_serial++;
+    journal->state = JOURNAL_MAKING;
+    reactor_work_lane(commit->reactor, &journal->work, WORK_SLOW, journal_make, journal_made);
+}
+
+/*
+ * A file that only logs that are offline, or gone while they were, still need: it is put aside for the next start, and
+ * a new one takes its place.
+ */
+static void journal_retire(struct commit *commit, uint32_t file)
+{
+    struct journal *journal = &commit->journal;
+    ASSERT(!commit->in_flight && journal->files[file] && file != journal->current);
+    LIST_FOREACH(node, &commit->logs)
+    {
+        struct seglog *seglog = CONTAINER_OF(node, struct seglog, all_node);
+        if (seglog->journal_cycle[file] != 0 && seglog->life != SEGLOG_OFFLINE)
+            return;
+    }
+    LIST_FOREACH(node, &commit->logs)
+    {
+        CONTAINER_OF(node, struct seglog, all_node)->journal_cycle[file] = 0;
+    }
+    diag(DIAG_WARN, "seglog", "journal=%" PRIu32 " state=\"kept for the next start\"",
+         journal->serials[file]);
+    commit_close_later(commit, journal->files[file]);
+    journal->files[file] = NULL;
+    journal->dirty_logs[file] = 0;
+    journal_make_start(commit);
+}
+
 /* Turns to the other file when the current one has no room. False: the other one is still needed.
  */
 static bool journal_turn(struct commit *commit, uint64_t room)
@@ -128,6 +166,7 @@ static bool journal_turn(struct commit *commit, uint64_t room)
     uint32_t next = 1 - journal->current;
     if (journal->dirty_logs[next] > 0) {
         journal_drain(commit, next);
+        journal_retire(commit, next);
         return false;
     }
     uint32_t full = journal->current;
@@ -174,8 +213,7 @@ static uint64_t journal_room_of(struct commit *commit, struct round *round)
         return 0;
     struct journal *journal = &commit->journal;
     if (journal->state == JOURNAL_ABSENT && journal->retry_us <= reactor_now_us(commit->reactor)) {
-        journal->state = JOURNAL_MAKING;
-        reactor_work_lane(commit->reactor, &journal->work, WORK_SLOW, journal_make, journal_made);
+        journal_make_start(commit);
     }
     if (journal->state != JOURNAL_READY || !journal_reserve(round, fitting, parts) ||
         !journal_turn(commit, room))

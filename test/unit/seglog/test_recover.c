@@ -9,6 +9,7 @@
 #include "base/diag.h"
 #include "io/fs_sim.h"
 #include "log_rig.h"
+#include "seglog/seglog_int.h"
 
 enum { BATCHES = 6 };
 
@@ -311,6 +312,62 @@ static void failed_sync(void **state)
     bench_end(&bench);
 }
 
+static void append_counted(struct seglog_append *append)
+{
+    (void)append;
+}
+
+/* A log that goes offline keeps its part of the journal: the file is put aside and read by the next start. */
+static void offline_log_keeps_its_journal(void **state)
+{
+    (void)state;
+    enum { LOGS = 6 };
+    struct bench bench;
+    struct seglog *logs[LOGS];
+    bench_start(&bench);
+    log_rig_close(&bench.rig, bench.seglog);
+    log_rig_shutdown(&bench.rig);
+    bench.seglog = NULL;
+    bench.rig.config = (struct commit_config){.journal_bytes = 32768, .direct_files_max = 1};
+    assert_true(log_rig_boot(&bench.rig));
+    char names[LOGS][8];
+    int64_t ends[LOGS] = {0};
+    for (unsigned i = 0; i < LOGS; i++) {
+        snprintf(names[i], sizeof(names[i]), "o-%u", i);
+        logs[i] = log_rig_open(&bench.rig, names[i], 10 + i, NULL);
+    }
+    for (int round = 0; round < 60; round++) {
+        struct seglog_append appends[LOGS];
+        if (round == 5) { /* the next background or direct sync of this log fails */
+            seglog_offline(logs[0], &(struct err_info){.code = ERR_DISK_IO, .text = "test"});
+        }
+        for (unsigned i = 0; i < LOGS; i++) {
+            appends[i] = (struct seglog_append){.batch = log_rig_batch("j", 2, t0),
+                                                .ack = SEGLOG_ACK_DURABLE,
+                                                .on_done = append_counted};
+            if (seglog_append(logs[i], &appends[i], NULL) == ERR_OK)
+                ends[i] += 2;
+            else
+                iobuf_unref(appends[i].batch.buf);
+        }
+        log_rig_quiet(&bench.rig);
+    }
+    assert_int_equal(ends[0], 10);
+    struct commit_stats stats;
+    commit_stats_get(bench.rig.commit, &stats);
+    assert_true(stats.journal_syncs > 40); /* the journal stayed in use */
+    log_rig_kill(&bench.rig, logs, LOGS);
+    fs_sim_power_loss(bench.fs);
+    assert_true(log_rig_boot(&bench.rig));
+    for (unsigned i = 0; i < LOGS; i++) {
+        bench.seglog = log_rig_open(&bench.rig, names[i], 10 + i, NULL);
+        expect_all(&bench, 0, ends[i]);
+        log_rig_close(&bench.rig, bench.seglog);
+        bench.seglog = NULL;
+    }
+    bench_end(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +377,7 @@ int main(void)
         cmocka_unit_test(damaged_helpers),
         cmocka_unit_test(full_disk),
         cmocka_unit_test(failed_sync),
+        cmocka_unit_test(offline_log_keeps_its_journal),
     };
     diag_level_set(DIAG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
