@@ -207,9 +207,9 @@ static void reactor_inbox_put(struct reactor *reactor, struct list_node *queue,
     pthread_mutex_lock(&reactor->inbox_lock);
     list_push_back(queue, node);
     atomic_store(&reactor->inbox_filled, true);
-    /* Inside the lock: once the owner sees the item it may finish and free the reactor. */
-    reactor_nudge(reactor);
     pthread_mutex_unlock(&reactor->inbox_lock);
+    /* Outside the lock, so that the owner does not wake up into it. Reactors outlive the workers. */
+    reactor_nudge(reactor);
 }
 
 void reactor_complete(struct work *work)
@@ -298,9 +298,6 @@ void reactor_init(struct reactor *reactor, const struct reactor_ops *ops)
 
 void reactor_deinit(struct reactor *reactor)
 {
-    /* A completing worker may still hold the lock around its last wake. */
-    pthread_mutex_lock(&reactor->inbox_lock);
-    pthread_mutex_unlock(&reactor->inbox_lock);
     pthread_mutex_destroy(&reactor->inbox_lock);
 }
 

@@ -136,6 +136,7 @@ void workpool_push(struct workpool *pool, struct work *work)
     pthread_mutex_lock(&pool->lock);
     ASSERT(!pool->stopping);
     list_push_back(&pool->lanes[work->lane], &work->node);
-    pthread_cond_signal(&pool->ready);
     pthread_mutex_unlock(&pool->lock);
+    pthread_cond_signal(
+        &pool->ready); /* outside, so that the worker does not wake up into the lock */
 }
