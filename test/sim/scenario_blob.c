@@ -10,14 +10,23 @@
 
 #include "base/arena.h"
 #include "blobstore/blobstore.h"
+#include "front/blob/blob.h"
+#include "http_link.h"
 #include "world.h"
 
-enum { KEYS = 10, KEYS_PUT = 6, CONTENT_HEAD = 24, BLOCKS_MAX = 400, OPERATIONS_MAX = 250 };
+enum {
+    KEYS = 10,
+    KEYS_PUT = 6,
+    CONTENT_HEAD = 24,
+    BLOBS_PORT = 10000,
+    BLOCKS_MAX = 400,
+    OPERATIONS_MAX = 250
+};
 
 struct key {
     struct world *world;
     unsigned index;
-    char name[16];
+    char name[32];
     bool appends;
     /* model of a put blob */
     uint64_t tried;
@@ -27,6 +36,11 @@ struct key {
     uint64_t blocks_tried;
     uint64_t blocks_acked;
     bool again; /* the last block has an unknown outcome: try it again at its place */
+    /* scenario http: puts go through the door; an outcome that stays unknown while the node lives
+       could still overwrite what comes later, so that the key goes on under another name */
+    struct http_link *link;
+    unsigned generation;
+    struct timer timer;
     /* writer */
     struct post post;
     bool busy;
@@ -38,6 +52,9 @@ struct key {
 };
 
 struct blob_state {
+    bool wire; /* scenario http */
+    struct reactor *client;
+    struct front_blob *front;
     struct blobstore *store;
     struct key keys[KEYS];
     unsigned reading;
@@ -108,6 +125,9 @@ static enum err blob_boot(struct world *world, struct err_info *info)
                              *sim_wall_ms(world->sim), &state->store, info);
     for (unsigned i = 0; err == ERR_OK && i < world->shard_count; i++)
         blobstore_shard_start(state->store, world_shard(world, i));
+    struct front_blob_config config = {.host = "127.0.0.1", .port = BLOBS_PORT};
+    if (err == ERR_OK && state->wire)
+        err = front_blob_open(world->shards, &config, state->store, &state->front, info);
     return err;
 }
 
@@ -265,6 +285,33 @@ static void write_done(enum err err, const struct err_info *info, void *arg)
     write_next(key);
 }
 
+static void http_done(void *arg, int status)
+{
+    struct key *key = arg;
+    if (status == 0)
+        key->link = NULL;
+    if (!key->busy)
+        return; /* an idle connection ended */
+    if (status == 0) {
+        key->generation++;
+        key->tried = key->acked = 0;
+        snprintf(key->name, sizeof(key->name), "blob-%u-%u", key->index, key->generation);
+    }
+    struct err_info info = {0};
+    write_done(status == 201 ? ERR_OK : ERR_BUSY, &info, key);
+}
+
+static void http_write(struct key *key, struct slice content)
+{
+    struct blob_state *state = state_of(key->world);
+    if (!key->link)
+        key->link = http_link_dial(state->client, BLOBS_PORT, http_done, key);
+    if (key->link)
+        http_link_put(key->link, "store", key->name, *sim_wall_ms(key->world->sim), content);
+    else
+        http_done(key, 0);
+}
+
 static void write_put(struct key *key)
 {
     struct random *random = &key->world->random;
@@ -273,6 +320,11 @@ static void write_put(struct key *key)
     uint8_t *data = malloc(len);
     key->tried++;
     content_make(key->index, key->tried, len, data);
+    if (state_of(key->world)->wire) {
+        http_write(key, slice_make(data, len));
+        free(data);
+        return;
+    }
     blobstore_write_bytes(
         state_of(key->world)->store, world_shard(key->world, key->index % key->world->shard_count),
         BLOBSTORE_WRITE_PUT, SLICE_LIT("store"), slice_cstr(key->name), SLICE_NULL,
@@ -311,6 +363,11 @@ static void write_start(struct post *post)
         write_put(key);
 }
 
+static void write_due(struct timer *timer)
+{
+    write_put(CONTAINER_OF(timer, struct key, timer));
+}
+
 static void write_next(struct key *key)
 {
     struct world *world = key->world;
@@ -320,6 +377,10 @@ static void write_next(struct key *key)
         return;
     state->budget--;
     key->busy = true;
+    if (state->wire && !key->appends) {
+        timer_arm(state->client, &key->timer, 1 + random_below(&world->random, 10000));
+        return;
+    }
     world_post(world, key->index % world->shard_count, &key->post, write_start);
 }
 
@@ -339,25 +400,68 @@ static bool blob_idle(struct world *world)
     return true;
 }
 
-static void blob_lost(struct world *world, bool power)
+static void blob_forget(struct blob_state *state)
 {
-    struct blob_state *state = state_of(world);
     state->store = NULL;
     state->reading = 0;
-    for (unsigned i = 0; i < KEYS; i++)
-        state->keys[i].busy = false;
+    for (unsigned i = 0; i < KEYS; i++) {
+        struct key *key = &state->keys[i];
+        key->busy = false;
+        if (state->client)
+            timer_cancel(state->client, &key->timer);
+        if (key->link)
+            http_link_drop(key->link);
+        key->link = NULL;
+    }
+}
+
+static void blob_lost(struct world *world, bool power)
+{
+    blob_forget(state_of(world));
 }
 
 static void blob_close(struct world *world)
 {
     struct blob_state *state = state_of(world);
+    front_blob_close(state->front);
+    state->front = NULL;
     blobstore_close(state->store);
-    state->store = NULL;
+    blob_forget(state);
+}
+
+static void http_init(struct world *world)
+{
+    blob_init(world);
+    struct blob_state *state = state_of(world);
+    state->wire = true;
+    state->client = sim_host_reactor(sim_host_create(world->sim, NULL));
+    struct sim_config config;
+    sim_config_init(&config, 0);
+    static const uint32_t cuts[] = {0, 50, 200, 1000};
+    config.cut_odds = cuts[random_below(&world->random, 4)];
+    config.partial_odds = 1 + (uint32_t)random_below(&world->random, 10);
+    config.delay_max_us = 100 + random_below(&world->random, 5000);
+    sim_config_set(world->sim, &config);
+    for (unsigned i = 0; i < KEYS; i++)
+        timer_init(&state->keys[i].timer, write_due);
 }
 
 const struct scenario scenario_blob = {
     .name = "blob",
     .init = blob_init,
+    .boot = blob_boot,
+    .ready = blob_ready,
+    .check = blob_check,
+    .check_done = blob_check_done,
+    .load = blob_load,
+    .idle = blob_idle,
+    .lost = blob_lost,
+    .close = blob_close,
+};
+
+const struct scenario scenario_http = {
+    .name = "http",
+    .init = http_init,
     .boot = blob_boot,
     .ready = blob_ready,
     .check = blob_check,

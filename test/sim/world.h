@@ -64,6 +64,7 @@ struct scenario {
 };
 
 extern const struct scenario scenario_blob;
+extern const struct scenario scenario_http;
 extern const struct scenario scenario_log;
 extern const struct scenario scenario_kafka;
 extern const struct scenario scenario_group;
