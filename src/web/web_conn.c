@@ -65,7 +65,7 @@ static void conn_on_close(struct stream *stream, enum err reason, void *arg)
     free(conn);
     atomic_fetch_sub_explicit(&part->server->connections, 1, memory_order_relaxed);
     if (part->stopping && list_empty(&part->conns))
-        shard_stop_done(&part->stop);
+        web_shard_stopped(part);
 }
 
 static const struct stream_ops conn_ops = {
@@ -285,4 +285,10 @@ void web_conn_stop(struct web_conn *conn)
     conn->close_after = true;
     if (conn->state == WEB_CONN_HEAD || conn->state == WEB_CONN_DRAIN)
         conn_close_gracefully(conn);
+}
+
+void web_conn_cut(struct web_conn *conn)
+{
+    ASSERT(conn->owner->stopping);
+    stream_abort(conn->stream, ERR_CLOSING);
 }

@@ -18,7 +18,8 @@ enum {
     WEB_DRAIN_KEEP = 1024 * 1024, /* unread body that is worth keeping a connection for */
     WEB_DRAIN_MAX =
         256 * 1024 * 1024, /* unread body swallowed before a close, so that the answer arrives */
-    WEB_IDLE_US = 75 * 1000 * 1000
+    WEB_IDLE_US = 75 * 1000 * 1000,
+    WEB_STOP_US = 4 * 1000 * 1000 /* what requests under way get at a stop before they are cut */
 };
 
 struct web_shard {
@@ -26,6 +27,7 @@ struct web_shard {
     struct shard *shard;
     struct list_node conns;
     struct shard_stop stop;
+    struct timer stop_deadline;
     bool stopping;
 };
 
@@ -99,6 +101,10 @@ void web_conn_advance(struct web_conn *conn);
 void web_conn_request_done(struct web_conn *conn);
 /* Ends the connection when it is idle, else after its request. */
 void web_conn_stop(struct web_conn *conn);
+/* Ends the connection now; a request under way is lost. */
+void web_conn_cut(struct web_conn *conn);
+/* The shard's last connection is gone during a stop. */
+void web_shard_stopped(struct web_shard *part);
 
 /* web_request.c */
 struct web_request *web_request_create(struct web_shard *owner);

@@ -17,8 +17,25 @@ static void shard_stop(struct shard_stop *stop)
     part->stopping = true;
     LIST_FOREACH_SAFE(node, &part->conns)
     web_conn_stop(CONTAINER_OF(node, struct web_conn, node));
+    timer_arm(part->shard->reactor, &part->stop_deadline, WEB_STOP_US);
     if (list_empty(&part->conns))
-        shard_stop_done(stop);
+        web_shard_stopped(part);
+}
+
+/* Peers that do not take their answers must not hold the process. */
+static void stop_deadline(struct timer *timer)
+{
+    struct web_shard *part = CONTAINER_OF(timer, struct web_shard, stop_deadline);
+    ASSERT(part->stopping);
+    LIST_FOREACH_SAFE(node, &part->conns)
+    web_conn_cut(CONTAINER_OF(node, struct web_conn, node));
+}
+
+void web_shard_stopped(struct web_shard *part)
+{
+    ASSERT(part->stopping && list_empty(&part->conns));
+    timer_cancel(part->shard->reactor, &part->stop_deadline);
+    shard_stop_done(&part->stop);
 }
 
 enum err web_server_open(struct shards *shards, const struct web_config *config,
@@ -52,6 +69,7 @@ enum err web_server_open(struct shards *shards, const struct web_config *config,
         parts[i].server = server;
         parts[i].shard = shards_get(shards, i);
         list_init(&parts[i].conns);
+        timer_init(&parts[i].stop_deadline, stop_deadline);
         shard_at_stop(parts[i].shard, SHARD_STOP_FRONT, &parts[i].stop, shard_stop);
     }
     *ret_server = server;

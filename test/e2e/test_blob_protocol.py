@@ -398,3 +398,19 @@ def test_damaged_content_costs_its_blob_only(start_server, unique):
     assert client.get_blob_client("whole").download_blob().readall() == b"whole" * 50000
     client.upload_blob("gone", b"back", overwrite=True)
     assert client.get_blob_client("gone").download_blob().readall() == b"back"
+
+
+def test_stop_with_a_stuck_reader(start_server, unique):
+    """A client that asked for a large blob and reads nothing does not hold up the stop."""
+    private = start_server()
+    client = service(private).create_container(unique("c"))
+    client.upload_blob("large", bytes(64 << 20))
+    headers = {"x-ms-date": "Mon, 02 Jan 2023 03:04:05 GMT", "x-ms-version": "2021-12-02"}
+    target = f"/{ACCOUNT}/{client.container_name}/large"
+    head = "\r\n".join([f"GET {target} HTTP/1.1", f"Host: {private.blob}", "Authorization: " + sign("GET", target, headers)]
+                       + [f"{n}: {v}" for n, v in headers.items()] + ["", ""]).encode()
+    host, port = private.blob.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=10) as sock:
+        sock.sendall(head)
+        assert sock.recv(17).startswith(b"HTTP/1.1 200 OK")
+        assert private.stop() == 0
