@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 
+import sql
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build/bench"
 TICK = os.sysconf("SC_CLK_TCK")
@@ -200,6 +202,8 @@ def main(arguments):
             print(lines[-1], flush=True)
     if not wanted:
         lines += ["", "| process | |", "|---|---|", *run_start()]
+    if not wanted or "sql" in wanted:
+        lines += ["", *sql.table(BUILD / "weir")]
     text = "\n".join(lines) + "\n"
     if write:
         (ROOT / "bench/results.md").write_text("# Results\n\nMade by `bench/run.py --write`.\n\n" + text)

@@ -13,6 +13,7 @@ int cli_blob(int argc, char **argv);
 int cli_job(int argc, char **argv);
 int cli_generate(int argc, char **argv);
 int cli_localrun(int argc, char **argv);
+int cli_bench(int argc, char **argv);
 
 struct cli_verb {
     const char *name;

@@ -58,6 +58,7 @@ int main(int argc, char **argv)
         {"blob", cli_blob, "list, get and put blobs"},
         {"job", cli_job, "create, list, show, start, stop and delete jobs"},
         {"generate", cli_generate, "generate test data"},
+        {"bench", cli_bench, "measure parts on this machine"},
         {"localrun", cli_localrun, "run a query over local files"},
         {"version", print_version, "print the version"},
         {NULL, NULL, NULL},

@@ -11,96 +11,31 @@
 
 #include "base/assert.h"
 
-/* Days from 0001-01-01 to a date. */
-static int64_t days_from_date(int64_t year, int64_t month, int64_t day)
-{
-    int64_t y = month > 2 ? year : year - 1;
-    int64_t m = month > 2 ? month - 3 : month + 9;
-    int64_t days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1;
-    return days - 306;
-}
-
-static void date_from_days(int64_t days, int32_t *ret_year, int32_t *ret_month, int32_t *ret_day)
-{
-    int64_t z = days + 306;
-    int64_t era = z / 146097;
-    int64_t in_era = z % 146097;
-    int64_t y = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
-    int64_t in_year = in_era - (365 * y + y / 4 - y / 100);
-    int64_t m = (5 * in_year + 2) / 153;
-
-    *ret_day = (int32_t)(in_year - (153 * m + 2) / 5 + 1);
-    *ret_month = (int32_t)(m < 10 ? m + 3 : m - 9);
-    *ret_year = (int32_t)(y + era * 400 + (*ret_month <= 2));
-}
-
-static bool is_leap(int64_t year)
-{
-    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-}
-
-static int32_t month_days(int64_t year, int64_t month)
-{
-    static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    ASSERT(month >= 1 && month <= 12);
-    return month == 2 && is_leap(year) ? 29 : days[month - 1];
-}
-
-void datetime_split(int64_t ticks, struct datetime_parts *ret_parts)
+void datetime_split(int64_t ticks, struct datetime *ret_parts)
 {
     ASSERT(ticks >= 0 && ticks <= DATETIME_MAX);
-    int64_t days = ticks / DATETIME_TICKS_PER_DAY;
-    int64_t rest = ticks % DATETIME_TICKS_PER_DAY;
-    int64_t seconds = rest / DATETIME_TICKS_PER_SECOND;
-
-    date_from_days(days, &ret_parts->year, &ret_parts->month, &ret_parts->day);
-    ret_parts->hour = (int32_t)(seconds / 3600);
-    ret_parts->minute = (int32_t)(seconds / 60 % 60);
-    ret_parts->second = (int32_t)(seconds % 60);
-    ret_parts->ticks = (int32_t)(rest % DATETIME_TICKS_PER_SECOND);
+    datetime_from_ticks(ticks + DATETIME_TICKS_MIN, ret_parts);
 }
 
-bool datetime_join(const struct datetime_parts *parts, int64_t *ret_ticks)
+bool datetime_join(const struct datetime *parts, int64_t *ret_ticks)
 {
-    if (parts->year < 1 || parts->year > 9999 || parts->month < 1 || parts->month > 12 ||
-        parts->day < 1 || parts->day > month_days(parts->year, parts->month) || parts->hour < 0 ||
-        parts->hour > 23 || parts->minute < 0 || parts->minute > 59 || parts->second < 0 ||
-        parts->second > 59 || parts->ticks < 0 || parts->ticks >= DATETIME_TICKS_PER_SECOND)
+    if (!datetime_to_ticks(parts, ret_ticks))
         return false;
-    int64_t seconds = parts->hour * 3600 + parts->minute * 60 + parts->second;
-    *ret_ticks = days_from_date(parts->year, parts->month, parts->day) * DATETIME_TICKS_PER_DAY +
-                 seconds * DATETIME_TICKS_PER_SECOND + parts->ticks;
+    *ret_ticks -= DATETIME_TICKS_MIN;
     return true;
-}
-
-static void put_digits(char *out, int32_t value, unsigned count)
-{
-    while (count-- > 0) {
-        out[count] = (char)('0' + value % 10);
-        value /= 10;
-    }
 }
 
 void datetime_format(int64_t ticks, char out[DATETIME_TEXT_LEN])
 {
-    struct datetime_parts p;
-
-    datetime_split(ticks, &p);
-    memcpy(out, "0000-00-00T00:00:00.0000000Z", DATETIME_TEXT_LEN);
-    put_digits(out, p.year, 4);
-    put_digits(out + 5, p.month, 2);
-    put_digits(out + 8, p.day, 2);
-    put_digits(out + 11, p.hour, 2);
-    put_digits(out + 14, p.minute, 2);
-    put_digits(out + 17, p.second, 2);
-    put_digits(out + 20, p.ticks, 7);
+    ASSERT(ticks >= 0 && ticks <= DATETIME_MAX);
+    (void)datetime_write_iso(out, ticks + DATETIME_TICKS_MIN);
 }
 
 /* One to max digits at *at; false: none. */
-static bool take_digits(struct slice text, size_t *at, unsigned max, int32_t *ret_value)
+static bool take_digits(struct slice text, size_t *at, unsigned max, int *ret_value)
 {
     size_t start = *at;
-    int32_t value = 0;
+    int value = 0;
 
     while (*at < text.len && *at - start < max && text.data[*at] >= '0' && text.data[*at] <= '9')
         value = value * 10 + (text.data[(*at)++] - '0');
@@ -117,9 +52,9 @@ static bool take_byte(struct slice text, size_t *at, uint8_t byte)
 }
 
 /* Digits behind the seconds' point: seven count, the rest is cut. */
-static bool take_fraction(struct slice text, size_t *at, int32_t *ret_ticks)
+static bool take_fraction(struct slice text, size_t *at, int *ret_ticks)
 {
-    int32_t scale = (int32_t)DATETIME_TICKS_PER_SECOND / 10;
+    int scale = (int)DATETIME_TICKS_PER_SECOND / 10;
     size_t start = *at;
 
     *ret_ticks = 0;
@@ -131,10 +66,10 @@ static bool take_fraction(struct slice text, size_t *at, int32_t *ret_ticks)
 }
 
 /* Z, +hh:mm, +hhmm, +hh or nothing; offset in minutes. */
-static bool take_zone(struct slice text, size_t *at, int32_t *ret_minutes)
+static bool take_zone(struct slice text, size_t *at, int *ret_minutes)
 {
-    int32_t hours = 0;
-    int32_t minutes = 0;
+    int hours = 0;
+    int minutes = 0;
 
     *ret_minutes = 0;
     if (*at == text.len)
@@ -154,7 +89,7 @@ static bool take_zone(struct slice text, size_t *at, int32_t *ret_minutes)
     return true;
 }
 
-static bool take_time(struct slice text, size_t *at, struct datetime_parts *p)
+static bool take_time(struct slice text, size_t *at, struct datetime *p)
 {
     if (!take_digits(text, at, 2, &p->hour) || !take_byte(text, at, ':') ||
         !take_digits(text, at, 2, &p->minute))
@@ -170,9 +105,9 @@ static bool take_time(struct slice text, size_t *at, struct datetime_parts *p)
 
 bool datetime_parse(struct slice source, int64_t *ret_ticks)
 {
-    struct datetime_parts p = {0};
+    struct datetime p = {0};
     struct slice text = slice_trim(source);
-    int32_t zone = 0;
+    int zone = 0;
     size_t at = 0;
 
     if (!take_digits(text, &at, 4, &p.year) || at != 4 || !take_byte(text, &at, '-') ||
@@ -238,24 +173,24 @@ bool datetime_add(enum sql_unit unit, int64_t count, int64_t ticks, int64_t *ret
         return true;
     }
     int64_t months = unit == SQL_UNIT_YEAR ? 12 : unit == SQL_UNIT_QUARTER ? 3 : 1;
-    struct datetime_parts p;
+    struct datetime p;
     datetime_split(ticks, &p);
     if (__builtin_mul_overflow(months, count, &months) || months > 120000 || months < -120000)
         return false;
     int64_t total = (int64_t)p.year * 12 + p.month - 1 + months;
     if (total < 12 || total / 12 > 9999)
         return false;
-    p.year = (int32_t)(total / 12);
-    p.month = (int32_t)(total % 12) + 1;
-    int32_t last = month_days(p.year, p.month);
+    p.year = (int)(total / 12);
+    p.month = (int)(total % 12) + 1;
+    int last = datetime_month_days(p.year, p.month);
     p.day = p.day > last ? last : p.day;
     return datetime_join(&p, ret_ticks);
 }
 
 int64_t datetime_diff(enum sql_unit unit, int64_t a, int64_t b)
 {
-    struct datetime_parts pa;
-    struct datetime_parts pb;
+    struct datetime pa;
+    struct datetime pb;
     int64_t step = unit_ticks(unit);
 
     if (unit == SQL_UNIT_WEEK) { /* 0001-01-01 was a Monday: weeks begin at Sunday */
@@ -276,11 +211,9 @@ int64_t datetime_diff(enum sql_unit unit, int64_t a, int64_t b)
 
 int64_t datetime_part(enum sql_unit unit, int64_t ticks)
 {
-    struct datetime_parts p;
-    int64_t day = ticks / DATETIME_TICKS_PER_DAY;
+    struct datetime p;
 
     datetime_split(ticks, &p);
-    int64_t first = days_from_date(p.year, 1, 1);
     switch (unit) {
     case SQL_UNIT_YEAR:
         return p.year;
@@ -289,13 +222,13 @@ int64_t datetime_part(enum sql_unit unit, int64_t ticks)
     case SQL_UNIT_MONTH:
         return p.month;
     case SQL_UNIT_DAYOFYEAR:
-        return day - first + 1;
+        return p.yearday;
     case SQL_UNIT_DAY:
         return p.day;
     case SQL_UNIT_WEEK:
-        return (day - first + (first + 1) % 7) / 7 + 1;
+        return (p.yearday - 1 + (p.weekday - (p.yearday - 1) % 7 + 7) % 7) / 7 + 1;
     case SQL_UNIT_WEEKDAY:
-        return (day + 1) % 7 + 1;
+        return p.weekday + 1;
     case SQL_UNIT_HOUR:
         return p.hour;
     case SQL_UNIT_MINUTE:

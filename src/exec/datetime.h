@@ -8,29 +8,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/datetime.h"
 #include "base/slice.h"
 #include "sql/types.h"
 
-#define DATETIME_TICKS_PER_MS 10000LL
-#define DATETIME_TICKS_PER_SECOND 10000000LL
-#define DATETIME_TICKS_PER_DAY (86400LL * DATETIME_TICKS_PER_SECOND)
-#define DATETIME_UNIX_EPOCH 621355968000000000LL
-#define DATETIME_MAX 3155378975999999999LL
+/* 1970-01-01, and the last instant of the year 9999. */
+#define DATETIME_UNIX_EPOCH (-DATETIME_TICKS_MIN)
+#define DATETIME_MAX (DATETIME_TICKS_MAX - DATETIME_TICKS_MIN)
 
-enum { DATETIME_TEXT_LEN = 28 };
-
-struct datetime_parts {
-    int32_t year, month, day, hour, minute, second, ticks; /* ticks within the second */
-};
+enum { DATETIME_TEXT_LEN = DATETIME_ISO_LEN };
 
 /* ISO 8601: date, or date and time with T or blank, fraction cut at seven digits, Z or offset or
  * nothing (UTC). */
 bool datetime_parse(struct slice text, int64_t *ret_ticks);
 /* yyyy-MM-ddTHH:mm:ss.fffffffZ, not terminated. */
 void datetime_format(int64_t ticks, char out[DATETIME_TEXT_LEN]);
-void datetime_split(int64_t ticks, struct datetime_parts *ret_parts);
+void datetime_split(int64_t ticks, struct datetime *ret_parts);
 /* false: no such date. */
-bool datetime_join(const struct datetime_parts *parts, int64_t *ret_ticks);
+bool datetime_join(const struct datetime *parts, int64_t *ret_ticks);
 /* false: the result leaves the years 1 to 9999. Months clamp to the month's end. */
 bool datetime_add(enum sql_unit unit, int64_t count, int64_t ticks, int64_t *ret_ticks);
 /* Boundaries of the unit crossed from a to b. */

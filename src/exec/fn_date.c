@@ -108,13 +108,13 @@ EXEC_FN(datetimefromparts)
         if (parts[i] < 0 || parts[i] > 9999)
             parts[i] = 10000;
     }
-    struct datetime_parts p = {(int32_t)parts[0],
-                               (int32_t)parts[1],
-                               (int32_t)parts[2],
-                               (int32_t)parts[3],
-                               (int32_t)parts[4],
-                               (int32_t)parts[5],
-                               (int32_t)(parts[6] * DATETIME_TICKS_PER_MS)};
+    struct datetime p = {.year = (int)parts[0],
+                         .month = (int)parts[1],
+                         .day = (int)parts[2],
+                         .hour = (int)parts[3],
+                         .minute = (int)parts[4],
+                         .second = (int)parts[5],
+                         .ticks = (int)(parts[6] * DATETIME_TICKS_PER_MS)};
     if (parts[6] > 999 || !datetime_join(&p, &ticks))
         return err_info_set(ctx->info, ERR_SQL_RUNTIME, "DATETIMEFROMPARTS: there is no such date");
     *ret_value = value_time(ticks);
