@@ -183,14 +183,23 @@ static void append_arrive(struct shard *to, struct shard_msg *msg)
 
 /* ---- caller ---- */
 
+/* What a message of max bytes in a door's own form may take as records: many small events grow most. */
+static uint32_t measured_max(int64_t max)
+{
+    return max < BATCH_SIZE_MAX / 4 ? (uint32_t)(2 * max + 65536) : BATCH_SIZE_MAX;
+}
+
 static void append_policy(const struct broker_append *op, const struct topic *topic, int64_t now_ms,
                           struct batch_policy *ret)
 {
     const struct topic_values *values = &topic->values;
     bool internal = (op->flags & BROKER_APPEND_INTERNAL) != 0;
+    bool measured = (op->flags & BROKER_APPEND_MEASURED) != 0;
     *ret = (struct batch_policy){
         .origin = internal ? BATCH_FROM_SERVER : BATCH_FROM_CLIENT,
-        .batch_bytes_max = internal ? BATCH_SIZE_MAX : (uint32_t)values->max_message_bytes,
+        .batch_bytes_max = internal   ? BATCH_SIZE_MAX
+                           : measured ? measured_max(values->max_message_bytes)
+                                      : (uint32_t)values->max_message_bytes,
         .segment_bytes_max = (uint32_t)values->segment_bytes,
         .zstd_allowed = !(op->flags & BROKER_APPEND_NO_ZSTD),
         .records_checked = (op->flags & BROKER_APPEND_STRICT) != 0,

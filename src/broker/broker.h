@@ -137,7 +137,9 @@ void broker_topic_watch_add(struct broker_shard *bs, struct broker_topic_watch *
 enum broker_append_flags {
     BROKER_APPEND_INTERNAL = 1, /* from the broker itself: internal topics, control batches */
     BROKER_APPEND_STRICT = 2,   /* decompress and check every record, whatever the topic needs */
-    BROKER_APPEND_NO_ZSTD = 4   /* Produce < 7: a zstd batch is refused */
+    BROKER_APPEND_NO_ZSTD = 4,  /* Produce < 7: a zstd batch is refused */
+    BROKER_APPEND_MEASURED = 8  /* the door held the message against max.message.bytes in its own
+                                   form: the batch may pass it by what records add */
 };
 
 enum { BROKER_FAULTS_MAX = 4 };

@@ -35,10 +35,20 @@ struct map_out {
     bool by_name; /* no sections header: derived headers are told by their names */
 };
 
+/* Whether value is null or a section with this descriptor around a value of this type. */
+static bool section_fits(const struct amqp_value *value, uint64_t code, enum amqp_type type)
+{
+    struct amqp_value descriptor, inner;
+    if (value->type != AMQP_DESCRIBED || value->code != code)
+        return value->type == AMQP_NULL;
+    amqp_value_undescribe(value, &descriptor, &inner);
+    return inner.type == type;
+}
+
 static bool sections_read(struct slice value, struct map_out *out, uint64_t *ret_derived)
 {
     struct amqp_value list, item[5];
-    if (!amqp_value_parse(value, &list) || list.type != AMQP_LIST || list.count != 5)
+    if (!amqp_value_parse_below(value, 1, &list) || list.type != AMQP_LIST || list.count != 5)
         return false;
     struct amqp_iter iter = amqp_iter_begin(&list);
     for (unsigned i = 0; i < 5; i++) {
@@ -47,11 +57,9 @@ static bool sections_read(struct slice value, struct map_out *out, uint64_t *ret
     }
     bool fits = item[0].type == AMQP_ULONG && item[0].u <= EVENT_NAME_COUNT &&
                 item[4].type == AMQP_ULONG && item[4].u <= EVENT_BODY_VALUE_NULL;
-    fits = fits &&
-           (item[1].type == AMQP_NULL || (item[1].type == AMQP_DESCRIBED && item[1].code == 0x73));
+    fits = fits && section_fits(&item[1], 0x73, AMQP_LIST);
     fits = fits && (item[2].type == AMQP_NULL || item[2].type == AMQP_MAP);
-    fits = fits &&
-           (item[3].type == AMQP_NULL || (item[3].type == AMQP_DESCRIBED && item[3].code == 0x78));
+    fits = fits && section_fits(&item[3], 0x78, AMQP_MAP);
     if (!fits)
         return false;
     *ret_derived = item[0].u;
@@ -233,7 +241,7 @@ static void put_application_properties(struct bytebuf *buf, const struct map_out
     size_t mark = amqp_begin_map(buf);
     while (batch_headers_next(&rest, &field)) {
         put_text(buf, field.key);
-        if (out->typed && amqp_value_parse(field.value, &value))
+        if (out->typed && amqp_value_parse_below(field.value, 2, &value))
             bytebuf_append_slice(buf, field.value);
         else if (!field.value.data)
             amqp_put_null(buf);

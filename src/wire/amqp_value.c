@@ -320,6 +320,12 @@ bool amqp_value_parse(struct slice raw, struct amqp_value *ret_value)
     return value_read(&raw, 0, ret_value) && raw.len == 0;
 }
 
+bool amqp_value_parse_below(struct slice raw, unsigned depth, struct amqp_value *ret_value)
+{
+    ASSERT(depth <= AMQP_DEPTH_MAX);
+    return value_read(&raw, depth, ret_value) && raw.len == 0;
+}
+
 void amqp_value_undescribe(const struct amqp_value *described, struct amqp_value *ret_descriptor,
                            struct amqp_value *ret_value)
 {

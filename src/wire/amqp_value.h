@@ -69,6 +69,9 @@ struct amqp_value {
 MUST_CHECK bool amqp_value_read(struct slice *in, struct amqp_value *ret_value);
 /* Reads a value that must fill all of raw. */
 MUST_CHECK bool amqp_value_parse(struct slice raw, struct amqp_value *ret_value);
+/* The same for a value that will lie depth levels below the top of what it is put into. */
+MUST_CHECK bool amqp_value_parse_below(struct slice raw, unsigned depth,
+                                       struct amqp_value *ret_value);
 /* Splits a DESCRIBED value into descriptor and value. The value was checked, so this cannot fail on
  * its bytes. */
 void amqp_value_undescribe(const struct amqp_value *described, struct amqp_value *ret_descriptor,

@@ -24,18 +24,18 @@ def receive(client, count, partition_id=None, seconds=30, **options):
     """Receives count events with azure-eventhub, then stops; [(partition, event)]."""
     got, full = [], threading.Event()
 
-    def on_event(context, event):
-        if event is not None and not full.is_set():
-            got.append((context.partition_id, event))
-            if len(got) >= count:
-                full.set()
+    def on_events(context, events):
+        if not full.is_set():
+            got.extend((context.partition_id, event) for event in events)
+        if len(got) >= count:
+            full.set()
 
     options.setdefault("starting_position", "-1")
     if partition_id is not None:
         options["partition_id"] = partition_id
     failures = []
     worker = threading.Thread(
-        target=lambda: client.receive(on_event, on_error=lambda _, error: failures.append(error), **options))
+        target=lambda: client.receive_batch(on_events, on_error=lambda _, error: failures.append(error), **options))
     worker.start()
     full.wait(seconds)
     client.close()

@@ -422,6 +422,20 @@ def test_publisher_stamps_its_name(peer, fresh):
     assert annotations["x-opt-publisher"] == annotations["x-opt-partition-key"] == "dev1"
 
 
+def test_exactly_the_limit(peer, fresh):
+    """A message of 1 MiB, and a batch of 1 MiB made of tiny events, whose records are larger than that."""
+    whole = data(b"x" * ((1 << 20) - len(data(b""))))
+    tiny = data(data(b"t"))
+    many = tiny * ((1 << 20) // len(tiny))
+    peer.attach(0, f"{fresh}/Partitions/0", False)
+    for number, message in enumerate((whole, many)):
+        for start in range(0, len(message), 60_000):
+            peer.transfer(0, number, message[start:start + 60_000], more=start + 60_000 < len(message), first=start == 0,
+                          format=BATCH if number else 0)
+        answer = peer.receive(DISPOSITION)[2]
+        assert answer[1] == number and answer[4].code == 0x24, answer
+
+
 # ---- receiving ----
 
 def test_attach_answer_and_annotation_bytes(peer, fresh):

@@ -45,6 +45,7 @@ def test_properties(server, hub):
         assert not full["is_empty"]
         assert (full["beginning_sequence_number"], full["last_enqueued_sequence_number"]) == (0, 1)
         assert full["last_enqueued_offset"] == "1"
+    with producer(server, hub, **FAST) as client:
         with pytest.raises(EventHubError, match="partition is invalid"):
             client.get_partition_properties("7")
 

@@ -73,7 +73,7 @@ void eh_cbs_request(struct eh_link *link, const struct eh_delivery *delivery)
                             : status == 400 ? "amqp:invalid-field"
                                             : NULL;
     eh_link_accept(link, delivery);
-    eh_session_flush(link->session);
+    eh_session_settle(link->session);
     eh_request_answer(link->part, request.properties.message_id, status, info.text, condition);
     if (link->part->event.failed || !eh_out_reply(reply, bytebuf_slice(&link->part->event)))
         eh_link_fail_text(link, "amqp:resource-limit-exceeded",

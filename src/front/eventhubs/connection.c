@@ -304,6 +304,10 @@ static void conn_on_data(struct stream *stream, void *arg)
     struct eh_conn *conn = arg;
     ASSERT(conn->stream == stream);
     conn->heard_us = reactor_now_us(conn->part->shard->reactor);
+    if (atomic_load_explicit(&conn->part->front->hubs_pending, memory_order_acquire) > 0) {
+        stream_pause(stream); /* until eh_conn_start */
+        return;
+    }
     while (!stream_closing(stream) && conn_step(conn))
         ;
 }
@@ -389,6 +393,12 @@ void eh_conn_accept(struct shard *shard, struct conn *socket, void *arg)
 static uint64_t since_ms(uint64_t now_us, uint64_t then_us)
 {
     return now_us > then_us ? (now_us - then_us) / 1000 : 0;
+}
+
+void eh_conn_start(struct eh_conn *conn)
+{
+    if (conn->stream && conn->state != EH_CONN_CLOSED)
+        stream_resume(conn->stream);
 }
 
 void eh_conn_stop(struct eh_conn *conn)

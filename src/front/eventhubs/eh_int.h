@@ -51,7 +51,8 @@ struct front_eventhubs {
     struct broker *broker;
     struct eventhubs_config *config;
     struct shard_listener *listener;
-    struct eh_shard *parts; /* one per shard */
+    struct eh_shard *parts;        /* one per shard */
+    _Atomic uint32_t hubs_pending; /* configured hubs not yet there: connections wait for them */
     unsigned part_count;
 };
 
@@ -74,6 +75,7 @@ struct eh_shard {
     struct timer tick;
     struct shard_stop stop;
     bool stopping;
+    bool started;
     uint32_t next_container;
     _Atomic uint64_t stat_connections, stat_links, stat_events_in, stat_events_out, stat_bytes_in,
         stat_bytes_out, stat_refused;
@@ -143,6 +145,8 @@ void eh_conn_fail(struct eh_conn *conn, const char *condition, const char *forma
     __attribute__((format(printf, 3, 4)));
 /* Every second: heartbeats, silent peers, expired tokens, unused connections. */
 void eh_conn_tick(struct eh_conn *conn);
+/* The configured hubs are there: serves what has come meanwhile. */
+void eh_conn_start(struct eh_conn *conn);
 /* The server stops: close with amqp:connection:forced. */
 void eh_conn_stop(struct eh_conn *conn);
 /* Appends under way changed by these bytes: stops or resumes reading. */
@@ -185,7 +189,9 @@ void eh_session_accept(struct eh_session *session, uint32_t delivery_id);
 /* Rejects it now. */
 void eh_session_reject(struct eh_session *session, uint32_t delivery_id,
                        const struct eh_error *error);
-/* Sends what has gathered. */
+/* Sends the accepts that have gathered. */
+void eh_session_settle(struct eh_session *session);
+/* Sends those and credit. */
 void eh_session_flush(struct eh_session *session);
 /* Queues the flush. */
 void eh_session_touch(struct eh_session *session);
@@ -228,6 +234,7 @@ struct eh_link {
     /* in: the client sends */
     uint32_t credit;         /* left to the client */
     uint32_t delivery_count; /* in and out */
+    uint32_t message_max;    /* bytes of one delivery */
     uint32_t appending;      /* deliveries without an answer yet */
     bool assembling;
     struct eh_delivery partial;

@@ -18,6 +18,7 @@
 
 enum {
     TICK_US = 1000000,
+    START_US = 2000,
     EVENT_BUFFER_MAX = 64 << 20,
     MESSAGE_ARENA = 16 << 20,
     CLAIMS_MAX = 1000000
@@ -27,8 +28,14 @@ enum {
 
 struct hub_create {
     struct broker_topic_op op;
-    struct topic_override override;
+    struct front_eventhubs *front;
 };
+
+static void hub_settled(struct front_eventhubs *front)
+{
+    uint32_t before = atomic_fetch_sub_explicit(&front->hubs_pending, 1, memory_order_release);
+    ASSERT(before > 0);
+}
 
 static void hub_created(struct broker_topic_op *op)
 {
@@ -36,26 +43,41 @@ static void hub_created(struct broker_topic_op *op)
     if (op->err != ERR_OK && op->err != ERR_TOPIC_EXISTS)
         diag(DIAG_ERROR, "eventhubs", "hub=%.*s text=\"cannot be created: %s\"",
              SLICE_FMT(op->name), op->info.text[0] ? op->info.text : err_row(op->err)->text);
+    hub_settled(create->front);
     free(create);
 }
 
-static void hubs_create(struct timer *timer)
+static void hub_create(struct eh_shard *part, const struct eh_hub *hub)
+{
+    struct hub_create *create = NULL;
+    if (!broker_topic_find(part->bs, hub->name))
+        create = calloc(1, sizeof(*create));
+    if (!create) {
+        hub_settled(part->front);
+        return;
+    }
+    create->front = part->front;
+    create->op = (struct broker_topic_op){.action = BROKER_TOPIC_CREATE,
+                                          .name = hub->name,
+                                          .partition_count = hub->partitions,
+                                          .done = hub_created};
+    broker_topic_submit(part->bs, &create->op);
+}
+
+/* Shard 0 creates the hubs; every shard then lets its connections go on. */
+static void part_start(struct timer *timer)
 {
     struct eh_shard *part = CONTAINER_OF(timer, struct eh_shard, start);
-    ASSERT(part->shard->index == 0);
-    for (uint32_t i = 0; i < part->config->hub_count; i++) {
-        const struct eh_hub *hub = &part->config->hubs[i];
-        if (broker_topic_find(part->bs, hub->name))
-            continue;
-        struct hub_create *create = calloc(1, sizeof(*create));
-        if (!create)
-            return;
-        create->op = (struct broker_topic_op){.action = BROKER_TOPIC_CREATE,
-                                              .name = hub->name,
-                                              .partition_count = hub->partitions,
-                                              .done = hub_created};
-        broker_topic_submit(part->bs, &create->op);
+    for (uint32_t i = 0; !part->started && part->shard->index == 0 && i < part->config->hub_count;
+         i++)
+        hub_create(part, &part->config->hubs[i]);
+    part->started = true;
+    if (atomic_load_explicit(&part->front->hubs_pending, memory_order_acquire) > 0) {
+        timer_arm(part->shard->reactor, &part->start, START_US);
+        return;
     }
+    LIST_FOREACH_SAFE(node, &part->conns)
+    eh_conn_start(CONTAINER_OF(node, struct eh_conn, node));
 }
 
 /* ---- one shard ---- */
@@ -97,9 +119,9 @@ static bool part_init(struct front_eventhubs *front, struct eh_shard *part, stru
     if (!part->arena || !part->claims)
         return false;
     timer_init(&part->tick, part_tick);
-    timer_init(&part->start, hubs_create);
+    timer_init(&part->start, part_start);
     timer_arm(shard->reactor, &part->tick, TICK_US);
-    if (shard->index == 0)
+    if (front->config->hub_count > 0)
         timer_arm(shard->reactor, &part->start, 0);
     shard_at_stop(shard, SHARD_STOP_FRONT, &part->stop, part_stop);
     return true;
@@ -143,8 +165,12 @@ enum err front_eventhubs_start(struct shards *shards, struct broker *broker,
         eventhubs_config_destroy(config);
         return err_info_set(info, ERR_NO_MEMORY, "the Event Hubs door does not fit in memory");
     }
-    *front = (struct front_eventhubs){
-        .shards = shards, .broker = broker, .config = config, .parts = parts, .part_count = count};
+    *front = (struct front_eventhubs){.shards = shards,
+                                      .broker = broker,
+                                      .config = config,
+                                      .parts = parts,
+                                      .part_count = count,
+                                      .hubs_pending = config->hub_count};
     for (unsigned i = 0; i < count; i++) {
         if (!part_init(front, &parts[i], shards_get(shards, i)))
             return err_info_set(info, ERR_NO_MEMORY, "the Event Hubs door does not fit in memory");

@@ -78,7 +78,7 @@ static void attach_send(struct eh_link *link, bool refused)
     answer.has_initial_delivery_count = out;
     answer.initial_delivery_count = 0;
     if (link->kind == EH_LINK_SENDER)
-        answer.max_message_size = link->part->config->options.message_max;
+        answer.max_message_size = link->message_max;
     if (!events) {
         answer.max_message_size = UINT64_MAX;
         answer.properties = SLICE_NULL;
@@ -114,7 +114,7 @@ void eh_link_fail(struct eh_link *link, const struct eh_error *error)
     struct eh_session *session = link->session;
     if (!link->attached)
         attach_send(link, true);
-    eh_session_flush(session);
+    eh_session_settle(session);
     if (link->session) {
         struct amqp_detach detach = {
             .handle = link->handle, .closed = true, .error = eh_error_encode(link->part, error)};
@@ -170,7 +170,8 @@ static struct eh_link *link_create(struct eh_session *session, const struct amqp
     link->handle = attach->handle;
     link->partition = -1;
     list_init(&link->outbox);
-    bytebuf_init(&link->assembly, link->part->config->options.message_max + EH_FRAME_MAX);
+    link->message_max = link->part->config->options.message_max;
+    bytebuf_init(&link->assembly, link->message_max + EH_FRAME_MAX);
     session->links[link->handle] = link;
     link->conn->link_count++;
     link->conn->had_link = true;
@@ -301,14 +302,14 @@ static void delivery_too_large(struct eh_link *link, const struct eh_delivery *d
                  "The received message (delivery-id:%u, size:%zu bytes) exceeds the limit (%u "
                  "bytes) currently allowed on "
                  "the link.",
-                 delivery->id, size, link->part->config->options.message_max);
+                 delivery->id, size, link->message_max);
     eh_link_reject(link, delivery, &error);
     eh_link_fail(link, &error);
 }
 
 static void delivery_dispatch(struct eh_link *link, const struct eh_delivery *delivery)
 {
-    if (delivery->bytes.len > link->part->config->options.message_max) {
+    if (delivery->bytes.len > link->message_max) {
         delivery_too_large(link, delivery, delivery->bytes.len);
         return;
     }
@@ -362,7 +363,7 @@ void eh_link_transfer(struct eh_link *link, const struct amqp_transfer *transfer
     bool single = link->assembly.len == 0 && !transfer->more;
     if (!single) {
         bytebuf_append_slice(&link->assembly, payload);
-        if (link->assembly.failed || link->assembly.len > link->part->config->options.message_max) {
+        if (link->assembly.failed || link->assembly.len > link->message_max) {
             delivery_too_large(link, &link->partial, link->assembly.len);
             return;
         }

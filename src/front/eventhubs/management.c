@@ -260,6 +260,6 @@ void eh_management_request(struct eh_link *link, const struct eh_delivery *deliv
         return;
     }
     eh_link_accept(link, delivery);
-    eh_session_flush(link->session);
+    eh_session_settle(link->session);
     request_serve(link, reply, &request);
 }

@@ -61,6 +61,8 @@ void eh_sender_attach(struct eh_link *link)
         }
     }
     link->topic = topic_ref(topic);
+    if (topic->values.max_message_bytes < link->message_max)
+        link->message_max = (uint32_t)topic->values.max_message_bytes;
     eh_link_attach_reply(link);
 }
 
@@ -186,6 +188,7 @@ void eh_sender_delivery(struct eh_link *link, const struct eh_delivery *delivery
     append->op = (struct broker_append){.topic_id = link->topic->id,
                                         .partition = partition_pick(link, key),
                                         .acks = -1,
+                                        .flags = BROKER_APPEND_MEASURED,
                                         .done = append_done};
     batch_builder_finish(&builder, &append->op.batch);
     append->link = eh_link_ref(link);

@@ -100,7 +100,7 @@ static void disposition_send(struct eh_session *session, uint32_t first, uint32_
     eh_conn_send(session->conn);
 }
 
-static void accepts_send(struct eh_session *session)
+void eh_session_settle(struct eh_session *session)
 {
     static const uint8_t accepted[] = {0x00, 0x53, AMQP_CODE_ACCEPTED, 0x45};
     if (!session->accept_pending)
@@ -116,7 +116,7 @@ void eh_session_accept(struct eh_session *session, uint32_t delivery_id)
         session->accept_last = delivery_id;
         return;
     }
-    accepts_send(session);
+    eh_session_settle(session);
     session->accept_pending = true;
     session->accept_first = session->accept_last = delivery_id;
     eh_session_touch(session);
@@ -127,7 +127,7 @@ void eh_session_reject(struct eh_session *session, uint32_t delivery_id,
 {
     struct eh_shard *part = session->conn->part;
     struct bytebuf state;
-    accepts_send(session);
+    eh_session_settle(session);
     bytebuf_init(&state, 4096);
     struct amqp_rejected rejected = {.error = eh_error_encode(part, error)};
     amqp_rejected_encode(&state, &rejected);
@@ -160,7 +160,7 @@ void eh_session_flow(struct eh_session *session, const struct eh_link *link)
 
 void eh_session_flush(struct eh_session *session)
 {
-    accepts_send(session);
+    eh_session_settle(session);
     for (unsigned i = 0; i <= EH_HANDLE_MAX; i++) {
         struct eh_link *link = session->links[i];
         if (link && link->attached)
@@ -231,7 +231,7 @@ static void session_detach(struct eh_session *session, const struct amqp_value *
     if (!link)
         return;
     bool attached = link->attached;
-    accepts_send(session);
+    eh_session_settle(session);
     if (!attached)
         eh_link_attach_reply(link);
     eh_link_drop(link);
@@ -261,7 +261,7 @@ void eh_session_frame(struct eh_session *session, const struct amqp_value *body,
         session_detach(session, body);
         break;
     case AMQP_CODE_END:
-        accepts_send(session);
+        eh_session_settle(session);
         eh_session_destroy(session);
         amqp_end_encode(eh_conn_frame(conn, channel), &(struct amqp_end){.error = SLICE_NULL});
         eh_conn_send(conn);

@@ -84,19 +84,17 @@ const checks = {
     const client = new EventHubProducerClient(connection, hub, fast);
     await client.sendBatch([{ body: "keyed" }], { partitionKey: "131" });
     await client.close();
-    const events = await receive(1, { startPosition: { offset: "-1" } }, "0").then(
-      (list) => list.filter((event) => event.partitionKey === "131"));
-    const others = events.length ? events : await receive(1, { startPosition: { offset: "-1" } }, "1");
-    assert.ok([...events, ...others].length >= 1);
+    const [event] = await receive(1, { startPosition: { sequenceNumber: 49 } }, "0");
+    assert.equal(event.partitionKey, "131");
+    assert.equal(event.body, "keyed");
   },
   async largeEvent() {
     const body = Buffer.alloc(900000, "q");
     const client = new EventHubProducerClient(connection, hub, fast);
     await client.sendBatch([{ body }], { partitionId: "1" });
     await client.close();
-    const events = await receive(1, { startPosition: { offset: "-1" } }, "1");
-    assert.ok(events.some((event) => Buffer.compare(Buffer.from(event.body), body) === 0) || (await receive(2,
-      { startPosition: { offset: "-1" } }, "1")).some((event) => Buffer.compare(Buffer.from(event.body), body) === 0));
+    const [event] = await receive(1, { startPosition: { offset: "-1" } }, "1");
+    assert.equal(Buffer.compare(Buffer.from(event.body), body), 0);
   },
   async ownerLevel() {
     const low = new EventHubConsumerClient("$Default", connection, hub, fast);
