@@ -66,8 +66,8 @@ static void test_timer_cancel(void **state)
     timer_cancel(rig->reactor, &gone.timer);
     RIG_UNTIL(rig, last.count == 1);
     assert_int_equal(gone.count, 0);
-    assert_int_equal(moved.count, 0);
     RIG_UNTIL(rig, moved.count == 1);
+    assert_true(moved.order > last.order); /* one turn may serve both, when it comes late */
 }
 
 /* A model of many timers: arm, move and cancel at random, and compare with what must fire. */
