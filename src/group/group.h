@@ -29,6 +29,8 @@ struct groups_config {
     int32_t size_max;                   /* members of one group; 0: 10,000 */
     int64_t offsets_retention_ms;       /* 0: 7 days */
     int32_t offset_metadata_max;        /* 0: 4096 bytes */
+    int64_t rewrite_bytes;              /* of records, before they are written anew; 0: 32 MiB */
+    int32_t check_ms;                   /* between checks for expiry and rewriting; 0: 1 min */
 };
 
 enum {

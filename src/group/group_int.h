@@ -17,7 +17,6 @@ enum {
     GROUP_MEMBER_PROTOCOLS_MAX = 64,
     GROUP_OFFSETS_MAX = 200000, /* of one group */
     GROUP_PENDING_MAX = 10000,  /* ids given out and not yet used, of one group */
-    GROUP_EXPIRE_CHECK_MS = 60 * 1000,
     GROUP_ANSWER_MAX = 256 << 20,
     STORE_BATCH_MAX = 1 << 20
 };

@@ -23,11 +23,7 @@
 
 #include "group/group_int.h"
 
-enum {
-    STORE_KEY_LIMIT = GROUP_ID_MAX + TOPIC_NAME_MAX + 64,
-    STORE_VALUE_LIMIT = 64 << 20,
-    STORE_REWRITE_BYTES = 32 << 20
-};
+enum { STORE_KEY_LIMIT = GROUP_ID_MAX + TOPIC_NAME_MAX + 64, STORE_VALUE_LIMIT = 64 << 20 };
 
 struct store_append {
     struct broker_append op;
@@ -327,7 +323,7 @@ static void store_rewrite_start(struct store *store)
 void store_rewrite_if_due(struct store *store)
 {
     if (store->state != STORE_READY || store->rewriting || store->rewrite_wanted ||
-        store->bytes_since < STORE_REWRITE_BYTES)
+        store->bytes_since < (uint64_t)store->gs->owner->config.rewrite_bytes)
         return;
     store->rewrite_wanted = true;
     ASSERT(!store->rewriting);

@@ -208,6 +208,10 @@ static void groups_config_fill(struct groups *groups, const struct groups_config
         c->offsets_retention_ms = (int64_t)7 * 24 * 3600 * 1000;
     if (c->offset_metadata_max == 0)
         c->offset_metadata_max = 4096;
+    if (c->rewrite_bytes == 0)
+        c->rewrite_bytes = 32 << 20;
+    if (c->check_ms == 0)
+        c->check_ms = 60 * 1000;
     ASSERT(c->session_timeout_min_ms <= c->session_timeout_max_ms);
 }
 
@@ -220,7 +224,7 @@ static void groups_expire_round(struct timer *timer)
         if (gs->stores[i])
             store_rewrite_if_due(gs->stores[i]);
     }
-    timer_arm(gs->shard->reactor, &gs->expire, (uint64_t)GROUP_EXPIRE_CHECK_MS * 1000);
+    timer_arm(gs->shard->reactor, &gs->expire, (uint64_t)gs->owner->config.check_ms * 1000);
 }
 
 static void groups_topic_deleted(struct broker_topic_watch *watch, const struct topic *topic)
@@ -264,7 +268,7 @@ static void groups_part_start(struct groups_shard *gs)
     broker_topic_watch_add(gs->bs, &gs->topic_watch);
     shard_at_stop(gs->shard, SHARD_STOP_FRONT, &gs->stop, groups_stop);
     timer_init(&gs->expire, groups_expire_round);
-    timer_arm(gs->shard->reactor, &gs->expire, (uint64_t)GROUP_EXPIRE_CHECK_MS * 1000);
+    timer_arm(gs->shard->reactor, &gs->expire, (uint64_t)gs->owner->config.check_ms * 1000);
     for (int32_t i = 0; i < groups->store_count; i++) {
         if (gs->stores[i]) {
             ASSERT(gs->stores[i]->state == STORE_LOADING);

@@ -65,13 +65,6 @@ void sim_rig_stop(struct sim_rig *rig)
     rig->shards = NULL;
 }
 
-void sim_rig_power_loss(struct sim_rig *rig)
-{
-    sim_host_kill(rig->host);
-    fs_sim_power_loss(rig->fs);
-    rig->shards = NULL;
-}
-
 void sim_rig_deinit(struct sim_rig *rig)
 {
     sim_destroy(rig->sim);

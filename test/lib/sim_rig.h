@@ -23,8 +23,6 @@ void sim_rig_init(struct sim_rig *rig, uint64_t seed);
 /* Boots and runs until broker and groups are ready. */
 void sim_rig_boot(struct sim_rig *rig, unsigned shards);
 void sim_rig_stop(struct sim_rig *rig);
-/* The machine stops without warning; unsynced bytes are lost. What the node allocated is leaked. */
-void sim_rig_power_loss(struct sim_rig *rig);
 void sim_rig_deinit(struct sim_rig *rig);
 
 /* Runs fn(shard, arg) on the shard, and the world until it has. */

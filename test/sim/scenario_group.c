@@ -123,7 +123,8 @@ static enum err group_boot(struct world *world, struct err_info *info)
 {
     struct group_state_model *state = state_of(world);
     struct broker_config config = {.dir = WORLD_DIR, .auto_create = true};
-    struct groups_config groups = {0};
+    struct groups_config groups = {.rewrite_bytes = 2000 << random_below(&world->random, 5),
+                                   .check_ms = 100};
     state->broker = NULL;
     state->groups = NULL;
     enum err err = broker_open(world->shards, &config, &state->broker, info);

@@ -520,6 +520,76 @@ static void test_expiry(void **state)
     assert_int_equal(fetch("t", 0), -1);
 }
 
+struct bounds {
+    struct broker_offset_op op;
+    bool done;
+};
+
+static void bounds_done(struct broker_offset_op *op)
+{
+    CONTAINER_OF(op, struct bounds, op)->done = true;
+}
+
+static void bounds_ask(struct shard *shard, void *arg)
+{
+    struct bounds *bounds = arg;
+    bounds->op.done = bounds_done;
+    broker_offset(broker_shard_of(rig.broker, shard), &bounds->op);
+}
+
+/* Log starts of the offsets topic's partitions, together. */
+static int64_t log_starts(void)
+{
+    struct broker_shard *bs = broker_shard_of(rig.broker, shards_get(rig.shards, 0));
+    const struct topic *topic = broker_topic_find(bs, SLICE_LIT("__consumer_offsets"));
+    int64_t sum = 0;
+    for (int32_t p = 0; p < topic->partition_count; p++) {
+        struct bounds bounds = {.op = {.topic_id = topic->id,
+                                       .partition = p,
+                                       .query = BROKER_OFFSET_STATE,
+                                       .current_epoch = -1}};
+        sim_rig_call(&rig, 0, bounds_ask, &bounds);
+        sim_rig_until(&rig, &bounds.done);
+        assert_int_equal(bounds.op.err, ERR_OK);
+        sum += bounds.op.log_start_offset;
+    }
+    return sum;
+}
+
+static void test_rewrite(void **state)
+{
+    struct client a = {0};
+    struct client b = {0};
+    sim_rig_stop(&rig);
+    rig.groups_config.rewrite_bytes = 4000;
+    rig.groups_config.check_ms = 1000;
+    sim_rig_boot(&rig, 2);
+    two_stable(&a, &b);
+    assert_int_equal(commit(&b, "early", 7, 3), ERR_OK);
+    assert_int_equal(log_starts(), 0);
+    for (int i = 0; i < 200; i++) {
+        assert_int_equal(commit(&a, "t", i % 3, i), ERR_OK);
+        sim_run_for(rig.sim, 20000);
+        if (i % 50 == 0) {
+            assert_int_equal(heartbeat(&a), ERR_OK);
+            assert_int_equal(heartbeat(&b), ERR_OK);
+        }
+    }
+    assert_true(log_starts() > 100);
+    sim_rig_stop(&rig);
+    sim_rig_boot(&rig, 1);
+    assert_int_equal(fetch("t", 0), 198);
+    assert_int_equal(fetch("t", 1), 199);
+    assert_int_equal(fetch("t", 2), 197);
+    assert_int_equal(fetch("early", 7), 3);
+    assert_int_equal(state_now(NULL), GROUP_STABLE);
+    assert_int_equal(heartbeat(&a), ERR_OK);
+    assert_int_equal(heartbeat(&b), ERR_OK);
+    sync_start(&b, NULL, 0);
+    assert_int_equal(sync_end(&b), ERR_OK);
+    assert_string_equal(b.assignment, "part-1");
+}
+
 static void test_initial_delay(void **state)
 {
     struct client a = {0};
@@ -555,6 +625,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_restart_keeps, setup, teardown),
         cmocka_unit_test_setup_teardown(test_delete, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expiry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rewrite, setup, teardown),
         cmocka_unit_test_setup_teardown(test_initial_delay, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
