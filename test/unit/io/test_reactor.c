@@ -60,7 +60,7 @@ static void test_timer_cancel(void **state)
     timer_init(&last.timer, fired_run);
     timer_arm(rig->reactor, &gone.timer, 1000);
     timer_arm(rig->reactor, &moved.timer, 1000);
-    timer_arm(rig->reactor, &moved.timer, 4000);
+    timer_arm(rig->reactor, &moved.timer, 400000); /* far enough for a slow machine */
     timer_arm(rig->reactor, &last.timer, 3000);
     timer_cancel(rig->reactor, &gone.timer);
     timer_cancel(rig->reactor, &gone.timer);
