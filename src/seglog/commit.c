@@ -47,6 +47,7 @@ enum err commit_create(struct seglog_store *store, struct reactor *reactor,
     set->tail_bytes_max = set->tail_bytes_max ? set->tail_bytes_max : TAIL_BYTES_DEFAULT;
     set->pending_bytes_max =
         set->pending_bytes_max ? set->pending_bytes_max : PENDING_BYTES_DEFAULT;
+    set->cold_bytes_max = set->cold_bytes_max ? set->cold_bytes_max : COLD_BYTES_DEFAULT;
     set->journal_bytes = set->journal_bytes ? set->journal_bytes : JOURNAL_BYTES_DEFAULT;
     set->direct_files_max = set->direct_files_max ? set->direct_files_max : DIRECT_FILES_DEFAULT;
     set->direct_bytes_min = set->direct_bytes_min ? set->direct_bytes_min : DIRECT_BYTES_DEFAULT;
@@ -54,6 +55,7 @@ enum err commit_create(struct seglog_store *store, struct reactor *reactor,
     list_init(&commit->dirty);
     list_init(&commit->logs);
     list_init(&commit->flushes);
+    list_init(&commit->cold_waiting);
     commit->round.commit = commit;
     commit->journal.next_cycle = 1;
     *ret_commit = commit;

@@ -44,6 +44,7 @@ struct commit_config {
     size_t tail_bytes_max; /* memory for recent batches of this shard; 0: 16 MiB */
     size_t
         pending_bytes_max; /* appended but not written; beyond it appends are ERR_BUSY; 0: 64 MiB */
+    size_t cold_bytes_max; /* buffers of reads from disk under way; more wait; 0: 64 MiB */
     uint64_t journal_bytes;    /* size of one journal file, there are two; 0: 32 MiB */
     uint32_t direct_files_max; /* a round with at most so many files to sync syncs them directly; 0:
                                   measured default */

@@ -14,6 +14,7 @@ enum {
     JOURNAL_BYTES_DEFAULT = 32 * 1024 * 1024,
     TAIL_BYTES_DEFAULT = 16 * 1024 * 1024,
     PENDING_BYTES_DEFAULT = 64 * 1024 * 1024,
+    COLD_BYTES_DEFAULT = 64 * 1024 * 1024,
     ROUND_BYTES_MAX = 64 * 1024 * 1024,
     ROUND_PARTS_MAX = 1 << 18,
     DIRECT_FILES_DEFAULT = 4,
@@ -178,6 +179,8 @@ struct commit {
     uint32_t flushing;
     uint32_t opening;
     size_t pending_bytes;
+    size_t cold_bytes;             /* set aside for reads under way */
+    struct list_node cold_waiting; /* seglog_read that wait for them */
     size_t tail_bytes;
     struct seglog **tail_fifo; /* owner of each tail entry, oldest first; ring */
     uint64_t fifo_cap;

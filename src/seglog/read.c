@@ -28,7 +28,7 @@
 #include "seglog/commit_int.h"
 #include "seglog/walk_int.h"
 
-enum { COLD_BYTES_MAX = 16 * 1024 * 1024, COLD_BYTES_MIN = 4096 };
+enum { COLD_BYTES_MAX = 4 * 1024 * 1024 };
 
 void seglog_read_release(struct seglog_read *read)
 {
@@ -288,6 +288,11 @@ static void cold_run(struct work *work)
     struct seglog_read *read = CONTAINER_OF(work, struct seglog_read, work);
     struct seglog_cold *cold = &read->cold_read;
     struct fs_file *file;
+    cold->ended = false;
+    if (cold->segment.value < 0) {
+        read->err = ERR_OFFSET_OUT_OF_RANGE;
+        return;
+    }
     read->err = cold_open(read->seglog, cold, &file);
     if (read->err)
         return;
@@ -302,12 +307,27 @@ static void cold_run(struct work *work)
 
 static void cold_done(struct work *work);
 
-static void cold_start(struct seglog *seglog, struct seglog_read *read, uint32_t index,
-                       struct record_offset bound)
+static size_t cold_share(const struct seglog_read *read)
 {
-    cold_prepare(seglog, index, read->from, bound, &read->cold_read);
-    read->cold = true;
-    reactor_work_lane(seglog->commit->reactor, &read->work, WORK_FAST, cold_run, cold_done);
+    return read->bytes_max < COLD_BYTES_MAX ? read->bytes_max : COLD_BYTES_MAX;
+}
+
+/* Runs the read now, or when buffers of others have come back. */
+static void cold_start(struct seglog *seglog, struct seglog_read *read)
+{
+    struct commit *commit = seglog->commit;
+    ASSERT(seglog->busy > 0);
+    if (commit->cold_bytes >= commit->config.cold_bytes_max) {
+        list_push_back(&commit->cold_waiting, &read->node);
+        return;
+    }
+    commit->cold_bytes += cold_share(read);
+    struct record_offset bound = read->cold_read.bound;
+    cold_prepare(seglog, seglog_segment_find(seglog, read->from), read->from, bound,
+                 &read->cold_read);
+    if (record_offset_before(read->from, seglog->start))
+        read->cold_read.segment = record_offset(-1); /* retention came first */
+    reactor_work_lane(commit->reactor, &read->work, WORK_FAST, cold_run, cold_done);
 }
 
 static void cold_done(struct work *work)
@@ -315,13 +335,22 @@ static void cold_done(struct work *work)
     struct seglog_read *read = CONTAINER_OF(work, struct seglog_read, work);
     struct seglog *seglog = read->seglog;
     struct seglog_cold *cold = &read->cold_read;
-    ASSERT(seglog->busy > 0);
-    if (cold->ended && cold->next_segment.value >= 0 && !seglog->ending &&
-        record_offset_before(cold->next_segment, cold->bound)) {
-        /* nothing at or behind `from` in that segment: the next one */
-        cold_start(seglog, read, seglog_segment_find(seglog, cold->next_segment), cold->bound);
-        return;
+    struct commit *commit = seglog->commit;
+    ASSERT(seglog->busy > 0 && commit->cold_bytes >= cold_share(read));
+    commit->cold_bytes -= cold_share(read);
+    bool on = cold->ended && cold->next_segment.value >= 0 && !seglog->ending &&
+              record_offset_before(cold->next_segment, cold->bound);
+    if (on) { /* nothing at or behind `from` in that segment: the next one */
+        read->from = cold->next_segment;
+        cold_start(seglog, read);
     }
+    struct list_node *next = list_pop_front(&commit->cold_waiting);
+    if (next) {
+        struct seglog_read *waiting = CONTAINER_OF(next, struct seglog_read, node);
+        cold_start(waiting->seglog, waiting);
+    }
+    if (on)
+        return;
     seglog->busy--;
     cold_remember(seglog, cold, read->next);
     read->on_done(read);
@@ -355,7 +384,9 @@ bool seglog_read(struct seglog *seglog, struct seglog_read *read)
         return true;
     }
     seglog->busy++;
-    cold_start(seglog, read, seglog_segment_find(seglog, read->from), bound);
+    read->cold = true;
+    read->cold_read.bound = bound;
+    cold_start(seglog, read);
     return false;
 }
 

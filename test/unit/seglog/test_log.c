@@ -173,6 +173,52 @@ static void cold_reads(void **state)
     log_rig_end(&rig);
 }
 
+static void read_counted(struct seglog_read *read)
+{
+    ++*(int *)read->ctx;
+}
+
+/* Many readers of old data at once: the buffers under way are bounded, all are served. */
+static void cold_reads_take_turns(void **state)
+{
+    (void)state;
+    enum { READERS = 20 };
+    struct log_rig rig;
+    log_rig_start(&rig, NULL);
+    log_rig_shutdown(&rig);
+    rig.config.tail_bytes_max = 1;
+    rig.config.cold_bytes_max = 1;
+    assert_true(log_rig_boot(&rig));
+    struct seglog *seglog = log_rig_open(&rig, "orders-0", 1, NULL);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(
+            log_rig_append(&rig, seglog, log_rig_blob(2000, t0 + i), SEGLOG_ACK_WRITTEN, NULL),
+            ERR_OK);
+    static struct seglog_read reads[READERS];
+    int served = 0;
+    for (int i = 0; i < READERS; i++) {
+        reads[i] = (struct seglog_read){.from = record_offset(i),
+                                        .below = record_offset(INT64_MAX),
+                                        .bytes_max = 5000,
+                                        .on_done = read_counted,
+                                        .ctx = &served};
+        assert_false(seglog_read(seglog, &reads[i]));
+    }
+    log_rig_turn(&rig);
+    log_rig_turn(&rig);
+    assert_true(served < READERS);
+    for (int i = 0; i < 100 && served < READERS; i++)
+        log_rig_turn(&rig);
+    assert_int_equal(served, READERS);
+    for (int i = 0; i < READERS; i++) {
+        assert_int_equal(reads[i].err, ERR_OK);
+        assert_int_equal(reads[i].next.value, i + 2);
+        seglog_read_release(&reads[i]);
+    }
+    log_rig_close(&rig, seglog);
+    log_rig_end(&rig);
+}
+
 static void retention_by_size_and_time(void **state)
 {
     (void)state;
@@ -397,15 +443,11 @@ static void epochs_are_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(append_and_read),
-        cmocka_unit_test(invisible_until_written),
-        cmocka_unit_test(survives_close_and_kill),
-        cmocka_unit_test(cold_reads),
-        cmocka_unit_test(retention_by_size_and_time),
-        cmocka_unit_test(trimmed_start_is_kept),
-        cmocka_unit_test(deleted_name_is_free),
-        cmocka_unit_test(many_logs_share_a_journal),
-        cmocka_unit_test(idempotent_producers),
+        cmocka_unit_test(append_and_read),           cmocka_unit_test(invisible_until_written),
+        cmocka_unit_test(survives_close_and_kill),   cmocka_unit_test(cold_reads),
+        cmocka_unit_test(cold_reads_take_turns),     cmocka_unit_test(retention_by_size_and_time),
+        cmocka_unit_test(trimmed_start_is_kept),     cmocka_unit_test(deleted_name_is_free),
+        cmocka_unit_test(many_logs_share_a_journal), cmocka_unit_test(idempotent_producers),
         cmocka_unit_test(epochs_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
