@@ -215,6 +215,7 @@ static void disk_mark(struct sim_disk *disk)
 
 static void disk_sweep(struct sim_disk *disk)
 {
+    ASSERT(disk->root);
     disk_mark(disk);
     disk->sweep_in = SIM_SWEEP_EVERY;
     disk->bytes_used = 0;
@@ -272,6 +273,7 @@ static int change_one(struct sim_disk *disk, struct sim_node *dir, const char *n
  * nothing. */
 static void change_apply(const struct sim_change *change)
 {
+    ASSERT(change->dir->is_dir);
     struct sim_entry *entry = entry_get(change->dir, change->name);
     if (entry)
         entry->durable = change->node;
@@ -463,6 +465,7 @@ static int node_put(struct sim_node *node, uint64_t pos, const uint8_t *data, si
 /* Zeros what lies behind the end, so that a later growth shows zeros. */
 static void node_cut(struct sim_node *node, uint64_t size)
 {
+    ASSERT(!node->is_dir);
     for (uint64_t index = size / SIM_PAGE; index < node->page_cap; index++) {
         struct sim_page *page = node->pages[index];
         if (!page)
@@ -475,6 +478,8 @@ static void node_cut(struct sim_node *node, uint64_t size)
 
 static void node_size_set(struct sim_disk *disk, struct sim_node *node, uint64_t size)
 {
+    ASSERT(!node->is_dir && size <= SIM_FILE_MAX);
+    ASSERT(disk->bytes_used >= node->size_now);
     disk->bytes_used = disk->bytes_used - node->size_now + size;
     node->size_now = size;
 }
@@ -953,6 +958,21 @@ static void changes_lose(struct sim_disk *disk)
     }
 }
 
+/* After a loss: nothing is dirty, what is there is what is durable. */
+static bool disk_settled(const struct sim_disk *disk)
+{
+    for (const struct sim_node *node = disk->nodes; node; node = node->next) {
+        bool settled = node->size_now == node->size_durable && node->handles == 0 && !node->locked;
+        for (size_t i = 0; i < node->page_cap && settled; i++)
+            settled = !node->pages[i] || node->pages[i]->dirty == 0;
+        for (size_t i = 0; i < node->entry_count && settled; i++)
+            settled = node->entries[i].now == node->entries[i].durable;
+        if (!settled)
+            return false;
+    }
+    return disk->change_count == 0;
+}
+
 static void handles_lose(struct sim_disk *disk)
 {
     disk->generation++;
@@ -973,6 +993,7 @@ void fs_sim_power_loss(struct fs *fs)
     }
     changes_lose(disk);
     disk_sweep(disk);
+    DASSERT(disk_settled(disk));
 }
 
 void fs_sim_process_loss(struct fs *fs)

@@ -127,10 +127,21 @@ uint64_t reactor_next_timer(const struct reactor *reactor)
     return reactor->timers ? reactor->timers->deadline_us : UINT64_MAX;
 }
 
+/* The root is not behind any of its children. */
+static bool timer_root_holds(const struct timer *root)
+{
+    for (const struct timer *child = root ? root->child : NULL; child; child = child->next) {
+        if (timer_before(child, root) || !child->armed)
+            return false;
+    }
+    return !root || (root->armed && !root->next && !root->prev);
+}
+
 /* Fires what was due when the turn began; a timer armed by a callback waits for a later turn. */
 static void reactor_run_timers(struct reactor *reactor)
 {
     uint64_t limit = reactor->timer_seq;
+    DASSERT(timer_root_holds(reactor->timers));
     while (reactor->timers && reactor->timers->deadline_us <= reactor->now_us) {
         struct timer *timer = reactor->timers;
         if (timer->seq >= limit)
@@ -270,6 +281,7 @@ void reactor_turn_rest(struct reactor *reactor)
 {
     struct list_node posts;
     struct list_node completions;
+    ASSERT(!atomic_load(&reactor->sleeping)); /* somebody would be told to wake us in vain */
     list_init(&posts);
     list_init(&completions);
     if (atomic_load(&reactor->inbox_filled)) {

@@ -88,6 +88,7 @@ static void host_stop_asked(void *arg)
 static void host_stopped(void *arg)
 {
     struct host *host = arg;
+    ASSERT(!atomic_load(&host->stopped));
     atomic_store(&host->stopped, true);
     host_notify(host);
 }
@@ -173,6 +174,7 @@ static void host_thread_quit(struct post *post)
 
 static void host_threads_join(struct host *host, unsigned started)
 {
+    ASSERT(started <= host->count);
     for (unsigned i = 0; i < started; i++)
         reactor_post(host->threads[i].reactor, &host->threads[i].quit_post, host_thread_quit);
     for (unsigned i = 0; i < started; i++)

@@ -129,6 +129,7 @@ static void sim_conn_reset(struct sim_conn *conn)
 
 static void sim_link_cut(struct sim_link *link)
 {
+    ASSERT(link->refs > 0);
     if (link->cut)
         return;
     link->cut = true;
@@ -180,6 +181,7 @@ static void sim_piece_arrive(struct sim *sim, void *arg, uint64_t number)
 static void sim_piece_send(struct sim_piece *piece)
 {
     struct sim_conn *to = piece->to;
+    ASSERT(piece->len > 0 || piece->is_end);
     struct sim *sim = to->link->sim;
     uint64_t at = sim->now_us + sim_delay(sim);
     at = at > to->last_us ? at : to->last_us;
@@ -213,6 +215,7 @@ static enum conn_io sim_conn_recv(struct conn *base, void *data, size_t cap, siz
     if (conn->arrived_len == 0)
         return conn->ended ? CONN_EOF : CONN_AGAIN;
     size_t len = sim_shorten(conn->link->sim, conn->arrived_len < cap ? conn->arrived_len : cap);
+    ASSERT(len > 0 && len <= conn->arrived_len);
     memcpy(data, conn->arrived, len);
     memmove(conn->arrived, conn->arrived + len, conn->arrived_len - len);
     conn->arrived_len -= len;

@@ -250,6 +250,7 @@ static bool stream_fill(struct stream *stream, size_t *ret_len)
 
 static void stream_discard(struct stream *stream)
 {
+    ASSERT(stream->state == STREAM_LINGERING && stream->out_bytes == 0);
     uint8_t sink[4096];
     for (int i = 0; i < 64; i++) {
         size_t got;
@@ -513,6 +514,8 @@ static void stream_flushed(struct stream *stream)
 
 static void stream_flush(struct stream *stream)
 {
+    ASSERT(!stream->out_blocked);
+    ASSERT(stream->state == STREAM_OPEN || stream->state == STREAM_FLUSHING);
     while (stream->seg_count > 0) {
         struct slice parts[CONN_PARTS_MAX];
         uint32_t count = stream->seg_count < CONN_PARTS_MAX ? stream->seg_count : CONN_PARTS_MAX;
@@ -577,9 +580,23 @@ static void stream_destroy(struct stream *stream)
     free(stream);
 }
 
+/* The invariants at the head of this file that can be seen from outside of a call. */
+static bool stream_holds(const struct stream *stream)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < stream->seg_count; i++)
+        bytes += stream->segs[(stream->seg_first + i) & (stream->seg_cap - 1)].bytes.len;
+    size_t cap = stream->in ? iobuf_cap(stream->in) : 0;
+    return bytes == stream->out_bytes && stream->seg_count <= stream->seg_cap &&
+           stream->in_start <= stream->in_end && stream->in_end <= cap &&
+           stream->in_end - stream->in_start <= stream->config.in_limit &&
+           (!stream->tail_last || stream->tail != NULL);
+}
+
 static void stream_turn_end(struct hook *hook)
 {
     struct stream *stream = CONTAINER_OF(hook, struct stream, hook);
+    DASSERT(stream_holds(stream));
     if (stream->offer && stream->state == STREAM_OPEN) {
         stream->offer = false;
         stream->in_stalled = false;
@@ -725,6 +742,7 @@ void *stream_arg(const struct stream *stream)
 void stream_ops_set(struct stream *stream, const struct stream_ops *ops, void *arg)
 {
     ASSERT(ops->on_data && ops->on_close);
+    ASSERT(stream->state != STREAM_DEAD || stream->conn);
     stream->ops = ops;
     stream->arg = arg;
     stream->in_need = 0;
