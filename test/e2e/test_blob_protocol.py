@@ -85,6 +85,7 @@ def test_ranges(server, container):
         assert answer.status == 200 and len(answer.body) == 100
     past = request(server, "GET", target, x_ms_range="bytes=100-")
     assert (past.status, past.code) == (416, "InvalidRange")
+    assert past.headers["content-range"] == "bytes */100"
     put(server, f"{container}/empty")
     assert request(server, "GET", f"{container}/empty", x_ms_range="bytes=0-10").status == 416
     summed = request(server, "GET", target, x_ms_range="bytes=0-9", x_ms_range_get_content_md5="true")
@@ -225,6 +226,7 @@ def test_lengths(server, container):
     assert raw(server.blob, head(f"{container}/x")).startswith(b"HTTP/1.1 411 ")
     huge = raw(server.blob, head(f"{container}/x", "Content-Length: 9000000000000"))
     assert huge.startswith(b"HTTP/1.1 413 ") and b"RequestBodyTooLarge" in huge
+    assert b"<MaxLimit>5242880000</MaxLimit>" in huge
     chunked = head(f"{container}/chunked", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
     assert raw(server.blob, chunked).startswith(b"HTTP/1.1 201 ")
     assert request(server, "GET", f"{container}/chunked").body == b"hello world"
@@ -414,3 +416,17 @@ def test_stop_with_a_stuck_reader(start_server, unique):
         sock.sendall(head)
         assert sock.recv(17).startswith(b"HTTP/1.1 200 OK")
         assert private.stop() == 0
+
+
+def test_host_style(server, container):
+    """ACCOUNT.blob.anything as Host: the path holds no account, and is signed without."""
+    put(server, f"{container}/hosted", b"here")
+    for host, status in ((f"{ACCOUNT}.blob.localhost:10000", 200), (f"{ACCOUNT}-secondary.blob.example", 200),
+                         (f"{ACCOUNT}.queue.localhost", 404), ("other.blob.localhost", 404), ("blob", 404)):
+        headers = {"x-ms-date": "Mon, 02 Jan 2023 03:04:05 GMT", "x-ms-version": "2021-12-02"}
+        target = f"{container}/hosted"
+        lines = [f"GET {target} HTTP/1.1", f"Host: {host}", "Connection: close",
+                 "Authorization: " + sign("GET", target, headers)] + [f"{n}: {v}" for n, v in headers.items()]
+        answer = raw(server.blob, "\r\n".join(lines + ["", ""]).encode())
+        assert answer.startswith(b"HTTP/1.1 %d " % status), (host, answer)
+        assert answer.endswith(b"here") == (status == 200)

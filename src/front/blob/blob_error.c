@@ -164,6 +164,8 @@ void call_fail_with(struct blob_call *call, enum blob_code code, const char *ele
     http_response_field(out, "x-ms-error-code", slice_cstr(row->name));
     if (code == BLOB_NO_AUTHENTICATION)
         http_response_field(out, "WWW-Authenticate", SLICE_LIT("SharedKey"));
+    if (code == BLOB_INVALID_RANGE)
+        bytebuf_printf(out, "Content-Range: bytes */%llu\r\n", (unsigned long long)call->total);
     if (row->status == 304) {
         web_send_empty(call->req, UINT64_MAX);
         return;

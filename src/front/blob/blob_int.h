@@ -128,6 +128,7 @@ struct blob_call {
     struct blob_range range;
     struct slice md5_given;   /* 16 bytes or empty */
     struct slice crc64_given; /* 8 bytes or empty */
+    uint64_t total;           /* of a blob whose range was refused */
     uint64_t position;        /* of a download */
     struct iobuf *piece;
     bool hash_md5; /* the range's checksum was asked for */

@@ -61,6 +61,7 @@ static bool settle_range(struct blob_call *call, uint64_t length, bool suffix)
     }
     blobstore_reader_close(call->op.reader);
     call->op.reader = NULL;
+    call->total = length;
     call_fail(call, BLOB_INVALID_RANGE);
     return false;
 }

@@ -206,7 +206,9 @@ static void transfer_start(struct blob_call *call, uint64_t limit)
         return;
     }
     if (head->content_length > limit) {
-        call_fail_with(call, BLOB_TOO_LARGE, "MaxLimit", SLICE_NULL);
+        char text[NUMTEXT_INT64_MAX];
+        call_fail_with(call, BLOB_TOO_LARGE, "MaxLimit",
+                       slice_make(text, numtext_write_uint64(text, limit)));
         return;
     }
     t->upload = blobstore_upload_create(call->front->store, call->shard);
