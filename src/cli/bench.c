@@ -195,6 +195,8 @@ static int bench_sql(int argc, char **argv)
 int cli_bench(int argc, char **argv)
 {
     static const struct cli_verb verbs[] = {
+        {"produce", cli_bench_produce, "records into a topic"},
+        {"consume", cli_bench_consume, "records out of a topic"},
         {"sql", bench_sql, "run a query over events in memory"},
         {NULL, NULL, NULL},
     };

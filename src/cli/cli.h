@@ -14,6 +14,8 @@ int cli_job(int argc, char **argv);
 int cli_generate(int argc, char **argv);
 int cli_localrun(int argc, char **argv);
 int cli_bench(int argc, char **argv);
+int cli_bench_produce(int argc, char **argv);
+int cli_bench_consume(int argc, char **argv);
 
 struct cli_verb {
     const char *name;
