@@ -21,7 +21,8 @@
 enum {
     FETCH_BYTES = 8 << 20,
     PART_BYTES = 4 << 20,
-    WAIT_MS = 500,
+    GATHER_BYTES = 256 << 10, /* an epoch is worth its commit: wait for so much, */
+    WAIT_MS = 250,            /* but no longer than this */
     RETRY_US = 200000,
     PARTS_MAX = 4096,
     SCRATCH_MAX = BATCH_INFLATED_MAX
@@ -224,7 +225,7 @@ static void fetch_again(struct topic_source *ts)
 {
     ts->fetch = (struct broker_fetch){.parts = ts->parts,
                                       .part_count = ts->part_count,
-                                      .min_bytes = 1,
+                                      .min_bytes = GATHER_BYTES,
                                       .max_bytes = FETCH_BYTES,
                                       .max_wait_ms = WAIT_MS,
                                       .done = ts->fetch.done};

@@ -75,6 +75,8 @@ struct exec_csv *exec_csv_create(char delimiter);
 void exec_csv_destroy(struct exec_csv *csv);
 /* Names from a header line written earlier, so that no second one is written. false: memory. */
 MUST_CHECK bool exec_csv_resume(struct exec_csv *csv, struct slice header_line);
+/* The header line again, for the next file of the same output; nothing while no row has settled the columns. */
+void exec_csv_header(const struct exec_csv *csv, struct bytebuf *out);
 /* All rows as CSV lines, before the first one the header. */
 MUST_CHECK enum err exec_rows_csv(const struct exec_rows *rows, struct exec_csv *csv,
                                   struct bytebuf *out, struct err_info *info);

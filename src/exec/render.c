@@ -291,6 +291,18 @@ bool exec_csv_resume(struct exec_csv *csv, struct slice header_line)
     return !csv->names_text.failed;
 }
 
+void exec_csv_header(const struct exec_csv *csv, struct bytebuf *out)
+{
+    if (!csv->known)
+        return;
+    for (uint32_t i = 0; i < csv->count; i++) {
+        if (i > 0)
+            bytebuf_append_byte(out, (uint8_t)csv->delimiter);
+        csv_write_field(out, csv_name(csv, i), csv->delimiter);
+    }
+    bytebuf_append_cstr(out, "\r\n");
+}
+
 /* Names of the columns, from the query and, for a star, from the first row. */
 static void csv_settle(struct exec_csv *csv, const struct exec_rows *rows, struct bytebuf *out)
 {
@@ -311,13 +323,8 @@ static void csv_settle(struct exec_csv *csv, const struct exec_rows *rows, struc
         while (json_source_next_field(slice_make(doc->data, doc->len), &at, &name, &cell))
             csv_add_name(csv, name);
     }
-    for (uint32_t i = 0; i < csv->count; i++) {
-        if (i > 0)
-            bytebuf_append_byte(out, (uint8_t)csv->delimiter);
-        csv_write_field(out, csv_name(csv, i), csv->delimiter);
-    }
-    bytebuf_append_cstr(out, "\r\n");
     csv->known = true;
+    exec_csv_header(csv, out);
 }
 
 /* Value of the named column in a row; NULL when the row has none. */
@@ -392,6 +399,7 @@ enum err exec_rows_csv(const struct exec_rows *rows, struct exec_csv *csv, struc
     if (!csv->known)
         csv_settle(csv, rows, out);
     for (uint32_t k = 0; k < rows->sel->count && err == ERR_OK; k++) {
+        size_t start = out->len;
         for (uint32_t i = 0; i < csv->count && err == ERR_OK; i++) {
             struct value value;
             if (i > 0)
@@ -400,6 +408,8 @@ enum err exec_rows_csv(const struct exec_rows *rows, struct exec_csv *csv, struc
                 return err_info_set(info, ERR_SQL_RUNTIME, "out of memory");
             err = csv_field(csv, &value, out, info);
         }
+        if (csv->count == 1 && out->len == start)
+            bytebuf_append_cstr(out, "\"\""); /* an empty line would be no row */
         bytebuf_append_cstr(out, "\r\n");
     }
     return err == ERR_OK ? out_failed(out, info) : err;
