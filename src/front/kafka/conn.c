@@ -11,7 +11,8 @@
  * Invariants: (1) answers leave in the order of the requests; (2) a request that may not overlap
  * runs alone, so what a client sends without waiting takes effect in the order sent; (3) at most
  * KAFKA_INFLIGHT_MAX requests and, but for a single larger frame, KAFKA_INFLIGHT_BYTES are held:
- * beyond, nothing is read; (4) a connection is gone only after its requests were cut loose.
+ * beyond, and beyond
+ * KAFKA_SHARD_BYTES of all connections, nothing is read; (4) a connection is gone only after its requests were cut loose.
  *
  * Ownership: the shard that accepted the connection owns it and its requests. Failure modes: a
  * length that is negative or too large, a request that cannot be read, a key or version not served:
@@ -28,6 +29,46 @@
 static bool conn_full(const struct kafka_conn *conn)
 {
     return conn->inflight >= KAFKA_INFLIGHT_MAX || conn->inflight_bytes >= KAFKA_INFLIGHT_BYTES;
+}
+
+static bool shard_full(const struct kafka_shard *ks)
+{
+    return ks->inflight_bytes >= KAFKA_SHARD_BYTES;
+}
+
+/* Stops reading until what is in flight, here or on the shard, falls below its limit. */
+static void conn_pause(struct kafka_conn *conn)
+{
+    if (shard_full(conn->ks) && list_empty(&conn->starved))
+        list_push_back(&conn->ks->starved, &conn->starved);
+    if (!conn->paused)
+        stream_pause(conn->stream);
+    conn->paused = true;
+}
+
+static void conn_resume(struct kafka_conn *conn)
+{
+    if (!conn->paused || conn->ending || conn_full(conn))
+        return;
+    if (shard_full(conn->ks)) {
+        conn_pause(conn);
+        return;
+    }
+    list_remove(&conn->starved);
+    conn->paused = false;
+    stream_resume(conn->stream);
+}
+
+/* The shard has let requests go: those that waited longest read first. */
+static void shard_on_resume(struct hook *hook)
+{
+    struct kafka_shard *ks = CONTAINER_OF(hook, struct kafka_shard, resume);
+    while (!shard_full(ks)) {
+        struct list_node *node = list_pop_front(&ks->starved);
+        if (!node)
+            return;
+        conn_resume(CONTAINER_OF(node, struct kafka_conn, starved));
+    }
 }
 
 static void conn_cut_loose(struct kafka_conn *conn)
@@ -51,6 +92,7 @@ static void conn_on_close(struct stream *stream, enum err reason, void *arg)
     (void)stream;
     diag(DIAG_DEBUG, "kafka", "event=closed peer=%s reason=%s", conn->peer, err_row(reason)->name);
     conn_cut_loose(conn);
+    list_remove(&conn->starved);
     list_remove(&conn->node);
     ASSERT(ks->conn_count > 0);
     ks->conn_count--;
@@ -140,9 +182,8 @@ void kafka_conn_progress(struct kafka_conn *conn)
     if (conn->ending && !conn->closed) {
         conn->closed = true;
         stream_close(conn->stream);
-    } else if (conn->paused && !conn->ending && !conn_full(conn)) {
-        conn->paused = false;
-        stream_resume(conn->stream);
+    } else {
+        conn_resume(conn);
     }
 }
 
@@ -165,6 +206,7 @@ static bool conn_take_frame(struct kafka_conn *conn, struct slice frame)
         return false;
     req->conn = conn;
     req->frame_size = frame.len;
+    ks->inflight_bytes += frame.len;
     struct slice bytes;
     bool is_produce = frame.len >= 2 && wire_load_u16(frame.data) == KAFKA_PRODUCE;
     if (frame.len <= KAFKA_COPY_MAX && !is_produce) {
@@ -192,9 +234,8 @@ static void conn_on_data(struct stream *stream, void *arg)
 {
     struct kafka_conn *conn = arg;
     while (!conn->ending) {
-        if (conn_full(conn)) {
-            conn->paused = true;
-            stream_pause(stream);
+        if (conn_full(conn) || shard_full(conn->ks)) {
+            conn_pause(conn);
             return;
         }
         struct slice input = stream_input(stream);
@@ -271,6 +312,7 @@ static void front_on_accept(struct shard *shard, struct conn *raw, void *arg)
     }
     conn->ks = ks;
     list_init(&conn->requests);
+    list_init(&conn->starved);
     conn_addresses(conn, raw);
     const struct stream_config config = {
         .in_limit = KAFKA_FRAME_MAX + 4,
@@ -315,6 +357,8 @@ static enum err front_parts_init(struct front_kafka *front, struct err_info *inf
         ks->gs = groups_shard_of(front->groups, ks->shard);
         list_init(&ks->conns);
         list_init(&ks->pool);
+        list_init(&ks->starved);
+        hook_init(&ks->resume, shard_on_resume);
         ks->sessions = fetch_sessions_create(ks->shard);
         if (!ks->sessions)
             return err_info_set(info, ERR_NO_MEMORY, "no memory for fetch sessions");

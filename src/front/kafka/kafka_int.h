@@ -20,6 +20,7 @@ enum {
     KAFKA_FRAME_MAX = 100 * 1024 * 1024,     /* a longer request closes the connection */
     KAFKA_INFLIGHT_MAX = 256,                /* requests of one connection taken but not answered */
     KAFKA_INFLIGHT_BYTES = 16 * 1024 * 1024, /* their bytes; a single larger frame is still taken */
+    KAFKA_SHARD_BYTES = 256 * 1024 * 1024,   /* the same over all connections of a shard */
     KAFKA_REQUEST_ARENA = 64 * 1024 * 1024,  /* memory of one request besides its frame */
     KAFKA_RESPONSE_MAX = 64 * 1024 * 1024,   /* bytes of one answer that are not spliced */
     KAFKA_COPY_MAX = 16 * 1024, /* frames up to here are copied, so that they pin no block */
@@ -39,6 +40,9 @@ struct kafka_shard {
     struct groups_shard *gs;
     struct list_node conns;
     uint32_t conn_count;
+    size_t inflight_bytes;    /* frames of all requests taken and not yet let go */
+    struct list_node starved; /* connections paused by KAFKA_SHARD_BYTES, longest first */
+    struct hook resume;
     struct list_node pool; /* idle requests */
     uint32_t pool_count;
     struct fetch_sessions *sessions;
@@ -67,6 +71,7 @@ struct kafka_conn {
     struct list_node node;
     struct kafka_shard *ks;
     struct stream *stream;
+    struct list_node starved;  /* in the shard's list, or self-linked */
     struct list_node requests; /* in order of arrival; answered from the front */
     uint32_t inflight;
     size_t inflight_bytes;
