@@ -390,11 +390,6 @@ void eh_conn_accept(struct shard *shard, struct conn *socket, void *arg)
 
 /* ---- time ---- */
 
-static uint64_t since_ms(uint64_t now_us, uint64_t then_us)
-{
-    return now_us > then_us ? (now_us - then_us) / 1000 : 0;
-}
-
 void eh_conn_start(struct eh_conn *conn)
 {
     if (conn->stream && conn->state != EH_CONN_CLOSED)
@@ -411,6 +406,34 @@ void eh_conn_stop(struct eh_conn *conn)
     conn->state = EH_CONN_CLOSED;
 }
 
+static uint64_t since_ms(uint64_t now_us, uint64_t then_us)
+{
+    return now_us > then_us ? (now_us - then_us) / 1000 : 0;
+}
+
+/* Detaches links whose token has expired, and senders that were idle for too long. */
+static void conn_check_links(struct eh_conn *conn, uint64_t now_us)
+{
+    uint32_t idle_ms = conn->part->config->options.link_idle_ms;
+    for (uint32_t i = 0; i < conn->session_cap && conn->state == EH_CONN_OPEN; i++) {
+        for (unsigned handle = 0; conn->sessions[i] && handle <= EH_HANDLE_MAX; handle++) {
+            struct eh_link *link = conn->sessions[i]->links[handle];
+            if (!link || !link->attached || !link->topic)
+                continue;
+            unsigned right = link->kind == EH_LINK_SENDER ? EVENTHUBS_SEND : EVENTHUBS_LISTEN;
+            if (!eh_conn_allows(conn, right, link->address.hub))
+                eh_link_fail_text(link, "amqp:unauthorized-access",
+                                  "ExpiredToken: The token that the link was attached with has "
+                                  "expired and was not renewed.");
+            else if (idle_ms && link->kind == EH_LINK_SENDER && link->appending == 0 &&
+                     since_ms(now_us, link->used_us) > idle_ms)
+                eh_link_fail_text(link, "amqp:link:detach-forced",
+                                  "The link was idle for more than the allowed %u milliseconds.",
+                                  idle_ms);
+        }
+    }
+}
+
 void eh_conn_tick(struct eh_conn *conn)
 {
     const struct eventhubs_options *options = &conn->part->config->options;
@@ -424,6 +447,8 @@ void eh_conn_tick(struct eh_conn *conn)
     }
     if (conn->state != EH_CONN_OPEN)
         return;
+    if (!options->open_access || options->link_idle_ms)
+        conn_check_links(conn, now_us);
     uint64_t linkless_ms = since_ms(now_us, conn->links_gone_us);
     uint32_t allowed_ms = conn->had_link ? options->linkless_ms : options->unused_ms;
     if (conn->link_count == 0 && allowed_ms && linkless_ms > allowed_ms) {
