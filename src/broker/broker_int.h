@@ -84,9 +84,9 @@ struct broker_shard {
     struct list_node fetches; /* those that wait, of this shard's callers */
     struct list_node topic_watches;
     struct list_node appends; /* at the owner, until the log has room for them */
-    struct bytebuf scratch; /* decompression while checking */
-    bool stopping;          /* no new requests */
-    bool closing;           /* logs are being closed */
+    struct bytebuf scratch;   /* decompression while checking */
+    bool stopping;            /* no new requests */
+    bool closing;             /* logs are being closed */
     struct shard_stop stop_requests;
     struct shard_stop stop_logs;
     struct timer retain_timer;
