@@ -17,7 +17,7 @@
 #ifdef WEIR_DEBUG
 #define DASSERT(cond) ASSERT(cond)
 #else
-#define DASSERT(cond) ((void)sizeof(cond))
+#define DASSERT(cond) ((void)(0 && (cond)))
 #endif
 
 #define UNREACHABLE() weir_panic(__FILE__, __LINE__, __func__, "unreachable")
