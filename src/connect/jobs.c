@@ -486,7 +486,7 @@ void jobs_close(struct jobs *jobs)
         LIST_FOREACH_SAFE(node, &jobs->homes[i].list)
         {
             struct job *job = CONTAINER_OF(node, struct job, node);
-            if (job_is_running(job))
+            if (job_is_running(job) || job->saved != NULL || job->request != NULL)
                 return; /* a stop that took too long: the process ends, its memory with it */
             job_destroy(job);
         }
