@@ -11,8 +11,8 @@
  * Invariants: (1) answers leave in the order of the requests; (2) a request that may not overlap
  * runs alone, so what a client sends without waiting takes effect in the order sent; (3) at most
  * KAFKA_INFLIGHT_MAX requests and, but for a single larger frame, KAFKA_INFLIGHT_BYTES are held:
- * beyond, and beyond
- * KAFKA_SHARD_BYTES of all connections, nothing is read; (4) a connection is gone only after its requests were cut loose.
+ * beyond, and beyond KAFKA_SHARD_BYTES of all connections, nothing is read; (4) a connection is
+ * gone only after its requests were cut loose.
  *
  * Ownership: the shard that accepted the connection owns it and its requests. Failure modes: a
  * length that is negative or too large, a request that cannot be read, a key or version not served:
