@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import threading
+import time
 
 import azure.core.exceptions
 import azure.eventhub
@@ -118,6 +119,14 @@ def read_all(server, topic, partition):
     return numbers
 
 
+def under_load(kafka, *loads):
+    """Returns when each door has acknowledged something since the server came up."""
+    before, deadline = sum(map(len, kafka.acknowledged)), time.monotonic() + 30
+    while sum(map(len, kafka.acknowledged)) == before or not all(load.acknowledged for load in loads):
+        assert time.monotonic() < deadline, "a door acknowledges nothing"
+        threading.Event().wait(0.01)
+
+
 def check_blobs(server, names):
     service = azure.storage.blob.BlobServiceClient.from_connection_string(server.blob_connection)
     for name in names:
@@ -142,7 +151,8 @@ def test_kill_under_load(start_server, weir):
         loads = [EventsLoad(server, next_event), BlobLoad(server, cycle)]
         for load in loads:
             load.start()
-        threading.Event().wait(chance.uniform(0.2, 1.2))
+        under_load(kafka, *loads)
+        threading.Event().wait(chance.uniform(0, 0.6))
         server.kill()
         for load in loads:
             load.join(30)
