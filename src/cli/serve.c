@@ -6,6 +6,7 @@
  * failure at any step unwinds what stands.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -186,6 +187,49 @@ static void call_jobs(void *arg, struct shard *shard, enum admin_job_verb verb, 
     UNREACHABLE();
 }
 
+/* ---- figures of the doors for /metrics ---- */
+
+struct metric {
+    const char *name;
+    const char *type;
+    uint64_t value;
+};
+
+static void write_metrics(struct bytebuf *out, const struct metric *metrics, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        bytebuf_printf(out, "# TYPE %s %s\n%s %" PRIu64 "\n", metrics[i].name, metrics[i].type,
+                       metrics[i].name, metrics[i].value);
+}
+
+static void write_kafka_metrics(void *arg, struct bytebuf *out)
+{
+    struct front_kafka_stats stats;
+    front_kafka_stats_read(arg, &stats);
+    const struct metric metrics[] = {
+        {"weir_kafka_connections", "gauge", stats.connections},
+        {"weir_kafka_requests_total", "counter", stats.requests},
+        {"weir_kafka_bad_requests_total", "counter", stats.request_errors},
+    };
+    write_metrics(out, metrics, sizeof(metrics) / sizeof(metrics[0]));
+}
+
+static void write_eventhubs_metrics(void *arg, struct bytebuf *out)
+{
+    struct eventhubs_stats stats;
+    front_eventhubs_stats(arg, &stats);
+    const struct metric metrics[] = {
+        {"weir_eventhubs_connections", "gauge", stats.connections},
+        {"weir_eventhubs_links", "gauge", stats.links},
+        {"weir_eventhubs_events_in_total", "counter", stats.events_in},
+        {"weir_eventhubs_events_out_total", "counter", stats.events_out},
+        {"weir_eventhubs_bytes_in_total", "counter", stats.bytes_in},
+        {"weir_eventhubs_bytes_out_total", "counter", stats.bytes_out},
+        {"weir_eventhubs_refused_total", "counter", stats.refused},
+    };
+    write_metrics(out, metrics, sizeof(metrics) / sizeof(metrics[0]));
+}
+
 static enum err open_doors(struct node *node, struct err_info *info)
 {
     const struct config *config = node->config;
@@ -216,7 +260,9 @@ static enum err open_doors(struct node *node, struct err_info *info)
         .port = (uint16_t)config->admin_port,
         .version = WEIR_VERSION,
         .jobs = {node->jobs, call_jobs},
-        .metrics = {{node->blob, front_blob_metrics}},
+        .metrics = {{node->blob, front_blob_metrics},
+                    {node->kafka, write_kafka_metrics},
+                    {node->eventhubs, write_eventhubs_metrics}},
     };
     err = front_admin_open(node->shards, &admin, node->broker, &node->admin, info);
     if (err != ERR_OK)

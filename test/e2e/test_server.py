@@ -32,7 +32,9 @@ def test_health(server):
                 assert error.code == 503 and time.monotonic() < deadline
     with urllib.request.urlopen(f"http://{server.admin}/metrics", timeout=5) as answer:
         assert "text/plain" in answer.headers["Content-Type"]
-        assert b"# TYPE weir_" in answer.read()
+        text = answer.read()
+        for door in (b"kafka", b"eventhubs", b"blob"):
+            assert b"\nweir_" + door + b"_connections " in text
 
 
 def test_data_folder_in_use(start_server):
