@@ -54,7 +54,7 @@ def offences(path):
             yield "length", f"{name}:{function}", f"{length} lines from line {start}"
     for match in BANNED_CALL.finditer(code):
         yield "banned", f"{name}:{match.group(1)}", f"line {code[:match.start()].count(chr(10)) + 1}"
-    if path.suffix == ".c" and path.parts[-2] in PROSE_FOLDERS and "src" in path.parts:
+    if path.suffix == ".c" and path.parts[-2] in PROSE_FOLDERS and name.startswith("src/"):
         head = text.split("#include")[0].split("#ifndef")[0]
         if len(re.findall(r"[A-Za-z]{2,}", " ".join(re.findall(r"/\*.*?\*/", head, re.S)))) < PROSE_WORDS:
             yield "prose", name, "no file-top comment"
