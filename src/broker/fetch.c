@@ -242,6 +242,9 @@ void fetch_wake(struct partition *p)
         ASSERT(sub->parked && !sub->reading);
         sub->available -= watch->part->available;
         fetch_part_look(sub, watch->part);
+        /* A request may name a partition twice: its sub is then here twice, and queued once. */
+        if (!list_empty(&sub->woken_node))
+            continue;
         if (fetch_sub_enough(sub))
             list_push_back(&sub->owner->woken, &sub->woken_node);
         else

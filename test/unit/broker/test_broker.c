@@ -297,6 +297,24 @@ static void test_wait_wakes(void **state)
     }
 }
 
+/* A partition named twice is woken once: an append is enough for both parts at the same time. */
+static void test_wait_of_one_partition_twice(void **state)
+{
+    struct uuid id;
+    struct rig_wait wait;
+    assert_int_equal(rig_topic_create(&rig, "twice", 1, &id), ERR_OK);
+    wait_parts(&wait, id, 2, 1, 10000);
+    wait.parts[1].partition = 0;
+    rig_fetch_start(&rig, 0, &wait);
+    assert_int_equal(append(id, 0, "x", 3, -1, NULL), ERR_OK);
+    node_event_wait(&wait.done, 1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(wait.parts[i].err, ERR_OK);
+        assert_int_equal(records_in(&wait.parts[i], NULL), 3);
+    }
+    broker_fetch_release(&wait.op);
+}
+
 static void test_wait_sums_over_shards(void **state)
 {
     struct uuid id;
@@ -553,6 +571,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_partition, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wait_wakes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_wait_of_one_partition_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wait_sums_over_shards, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wait_ends, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fetch_limits, setup, teardown),
