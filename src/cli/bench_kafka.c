@@ -178,8 +178,8 @@ int cli_bench_produce(int argc, char **argv)
 
 /* ---- consume ---- */
 
-/* Assigns all partitions from their beginning; false: reported. */
-static bool assign_all(rd_kafka_t *client, const char *topic, int *ret_partitions)
+/* Assigns all partitions from their beginning and returns them; NULL: reported. */
+static rd_kafka_topic_partition_list_t *assign_all(rd_kafka_t *client, const char *topic)
 {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
@@ -187,38 +187,37 @@ static bool assign_all(rd_kafka_t *client, const char *topic, int *ret_partition
     rd_kafka_topic_destroy(handle);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         fprintf(stderr, "weir bench: %s: %s\n", topic, rd_kafka_err2str(code));
-        return false;
+        return NULL;
     }
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
-    *ret_partitions = metadata->topics[0].partition_cnt;
-    for (int i = 0; i < *ret_partitions; i++)
+    for (int i = 0; i < metadata->topics[0].partition_cnt; i++)
         rd_kafka_topic_partition_list_add(list, topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
     rd_kafka_assign(client, list);
-    rd_kafka_topic_partition_list_destroy(list);
     rd_kafka_metadata_destroy(metadata);
-    return true;
+    return list;
 }
 
 static int run_consume(rd_kafka_t *client, const char *topic, const char *format)
 {
     uint64_t events = 0, bytes = 0;
-    int open = 0;
-    if (!assign_all(client, topic, &open))
+    rd_kafka_topic_partition_list_t *open = assign_all(client, topic);
+    if (!open)
         return 1;
     double started = seconds_of(CLOCK_MONOTONIC);
     rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(client);
     static rd_kafka_message_t *messages[10000];
-    while (open > 0) {
+    while (open->cnt > 0) {
         ssize_t n = rd_kafka_consume_batch_queue(queue, 1000, messages, 10000);
         for (ssize_t i = 0; i < n; i++) {
             if (messages[i]->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-                open--;
+                rd_kafka_topic_partition_list_del(open, topic, messages[i]->partition);
             events += messages[i]->err == RD_KAFKA_RESP_ERR_NO_ERROR;
             bytes += messages[i]->err == RD_KAFKA_RESP_ERR_NO_ERROR ? messages[i]->len : 0;
             rd_kafka_message_destroy(messages[i]);
         }
     }
     rd_kafka_queue_destroy(queue);
+    rd_kafka_topic_partition_list_destroy(open);
     json_t *object = figures(events, bytes, seconds_of(CLOCK_MONOTONIC) - started);
     int status = output_object(format, object);
     json_decref(object);

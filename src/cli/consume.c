@@ -1,8 +1,8 @@
 /*
  * `weir consume`: records of a topic to standard output, by kcat's letters and habits.
  *
- * Reads all partitions (or one) from the offset asked for, without a group. -e ends at what was the
- * end when each partition was reached, -c after so many records; without either it follows the
+ * Reads all partitions (or one) from the offset asked for, without a group. -e ends at the ends
+ * that the partitions have when reading begins, -c after so many records; without either it follows the
  * topic until interrupted.
  */
 #include <errno.h>
@@ -32,7 +32,7 @@ struct consume {
     bool json, to_end;
     struct slice format;
     rd_kafka_topic_partition_list_t *partitions;
-    size_t open; /* partitions whose end was not reached */
+    rd_kafka_topic_partition_list_t *ends; /* of -e: partitions still read, and where they end */
     uint64_t count;
 };
 
@@ -101,24 +101,59 @@ static bool seek_time(struct consume *consume)
     return false;
 }
 
+/* Where each partition ends now; those with nothing to read are left out. False: reported. */
+static bool find_ends(struct consume *consume)
+{
+    for (int i = 0; consume->to_end && i < consume->partitions->cnt; i++) {
+        const rd_kafka_topic_partition_t *partition = &consume->partitions->elems[i];
+        int64_t low, high;
+        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+            consume->client, consume->topic, partition->partition, &low, &high, WAIT_MS);
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            fprintf(stderr, "weir consume: %s: %s\n", consume->topic, rd_kafka_err2str(code));
+            return false;
+        }
+        if (high > low && partition->offset != RD_KAFKA_OFFSET_END && partition->offset < high)
+            rd_kafka_topic_partition_list_add(consume->ends, consume->topic, partition->partition)
+                ->offset = high;
+    }
+    return true;
+}
+
+/*
+ * Whether a record, or the end that the client tells of (record false), stands before its partition's
+ * end. The partition is taken off the list when nothing before its end follows.
+ */
+static bool before_end(struct consume *consume, const rd_kafka_message_t *message, bool record)
+{
+    const rd_kafka_topic_partition_t *end =
+        rd_kafka_topic_partition_list_find(consume->ends, consume->topic, message->partition);
+    bool before = end && record && message->offset < end->offset;
+    if (end && (!record || message->offset + 1 >= end->offset))
+        rd_kafka_topic_partition_list_del(consume->ends, consume->topic, message->partition);
+    return before;
+}
+
 /* False: the reading is over. */
 static bool take(struct consume *consume, const rd_kafka_message_t *message, int *ret_status)
 {
-    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        consume->open--;
-        return consume->open > 0 || !consume->to_end;
-    }
-    if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    bool record = message->err == RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (!record && message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         fprintf(stderr, "weir consume: %s\n", rd_kafka_message_errstr(message));
         *ret_status = 1;
         return false;
     }
+    if (consume->to_end && !before_end(consume, message, record))
+        return consume->ends->cnt > 0;
+    if (!record)
+        return true;
     if (consume->json)
         format_write_json(stdout, message);
     else
         format_write(stdout, consume->format, message);
     consume->count++;
-    return !ferror(stdout) && (consume->limit < 0 || consume->count < (uint64_t)consume->limit);
+    return !ferror(stdout) && (!consume->to_end || consume->ends->cnt > 0) &&
+           (consume->limit < 0 || consume->count < (uint64_t)consume->limit);
 }
 
 static int read_all(struct consume *consume)
@@ -129,8 +164,7 @@ static int read_all(struct consume *consume)
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     rd_kafka_assign(consume->client, consume->partitions);
-    consume->open = (size_t)consume->partitions->cnt;
-    bool more = consume->limit != 0;
+    bool more = consume->limit != 0 && (!consume->to_end || consume->ends->cnt > 0);
     while (more && !interrupted) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consume->client, 100);
         if (!message) {
@@ -166,10 +200,12 @@ static int run(struct consume *consume, const char *brokers, const struct arg_li
     if (!consume->client)
         return 1;
     consume->partitions = rd_kafka_topic_partition_list_new(16);
-    if (find_partitions(consume, partition) && seek_time(consume))
+    consume->ends = rd_kafka_topic_partition_list_new(16);
+    if (find_partitions(consume, partition) && seek_time(consume) && find_ends(consume))
         status = read_all(consume);
     rd_kafka_consumer_close(consume->client);
     rd_kafka_topic_partition_list_destroy(consume->partitions);
+    rd_kafka_topic_partition_list_destroy(consume->ends);
     rd_kafka_destroy(consume->client);
     return status;
 }
@@ -190,7 +226,7 @@ int cli_consume(int argc, char **argv)
         {"count", 'c', ARG_INT, &consume.limit, "N", "end after so many records", NULL, 0,
          INT64_MAX},
         {"exit", 'e', ARG_FLAG, &consume.to_end, "",
-         "end when the end of every partition is reached", NULL, 0, 0},
+         "end at the ends that stand when reading begins", NULL, 0, 0},
         {"format", 'f', ARG_TEXT, &format, "FORMAT", "%t %p %o %k %K %s %S %T %h (default %s\\n)",
          NULL, 0, 0},
         {"json", 'J', ARG_FLAG, &consume.json, "",

@@ -90,3 +90,32 @@ def test_generate_is_seeded(weir):
     events = jsonl(first[1])
     assert [event["seq"] for event in events] == list(range(1000))
     assert set(events[0]) == {"deviceId", "type", "value", "createdAt", "seq", "eventId", "site", "ok"}
+
+
+def test_consume_to_the_end_reads_every_partition(server, weir, unique):
+    """What is written after the reading began does not count: a busy partition neither cuts off the others nor keeps
+    the command from ending."""
+    import threading
+    import confluent_kafka
+    topic = unique("trickle")
+    assert weir("topic", "create", topic, "-p", 2, "--admin", server.admin)[0] == 0
+    lines = [f"{number:0200}" for number in range(300000)]  # several fetches long
+    assert weir("produce", topic, "-p", 0, "-b", server.kafka, stdin="\n".join(lines).encode())[0] == 0
+    ending = threading.Event()
+
+    def trickle():
+        producer = confluent_kafka.Producer({"bootstrap.servers": server.kafka, "linger.ms": 0, "log_level": 0})
+        while not ending.wait(0.002):
+            producer.produce(topic, b"more", partition=1)
+            producer.poll(0)
+        producer.flush(10)
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    try:
+        status, out, err = weir("consume", topic, "-e", "-b", server.kafka)
+    finally:
+        ending.set()
+        thread.join()
+    assert (status, err) == (0, "")
+    assert [line for line in out.splitlines() if line != "more"] == lines
