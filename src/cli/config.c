@@ -25,7 +25,7 @@ struct setting {
 /* Every setting takes effect at the next start. */
 static const struct setting settings[] = {
     {"host", SETTING_TEXT, PLACE(host), "127.0.0.1", 0, 0, "",
-     "numeric address that every door listens on"},
+     "numeric address that the Kafka, Event Hubs and Blob doors listen on"},
     {"shards", SETTING_INT, PLACE(shards), "0", 0, 64, "threads", "0: one per core"},
     {"kafka.port", SETTING_INT, PLACE(kafka_port), "9092", 0, 65535, "", "0: a free one"},
     {"kafka.advertised_host", SETTING_TEXT, PLACE(kafka_advertised_host), NULL, 0, 0, "",
@@ -54,6 +54,8 @@ static const struct setting settings[] = {
      "name of the account"},
     {"blob.key", SETTING_TEXT, PLACE(blob_key), NULL, 0, 0, "",
      "its Base64 key; without it the well-known development key, on loopback only"},
+    {"admin.host", SETTING_TEXT, PLACE(admin_host), "127.0.0.1", 0, 0, "",
+     "numeric address of the admin port, which asks for no credentials; `host` does not change it"},
     {"admin.port", SETTING_INT, PLACE(admin_port), "5300", 0, 65535, "", "0: a free one"},
     {"diagnostics", SETTING_TEXT, PLACE(diagnostics), "info", 0, 0, "",
      "error, warn, info or debug"},

@@ -28,6 +28,7 @@ struct config {
     const char *amqp_key_name, *amqp_key;
     int64_t blob_port;
     const char *blob_account, *blob_key;
+    const char *admin_host;
     int64_t admin_port;
     const char *diagnostics; /* level of the lines on stderr */
 };

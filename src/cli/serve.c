@@ -3,13 +3,14 @@
  *
  * Order of start: settings, shards, data folder and recovery (broker), groups, blobs, jobs, doors,
  * then the one line on stdout. Parts close in the reverse order after the shards have stopped; a
- * failure at any step unwinds what stands.
+ * refused start ends the process at once.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/bytebuf.h"
 #include "base/diag.h"
@@ -256,7 +257,7 @@ static enum err open_doors(struct node *node, struct err_info *info)
     if (err != ERR_OK)
         return err;
     struct front_admin_config admin = {
-        .host = config->host,
+        .host = config->admin_host,
         .port = (uint16_t)config->admin_port,
         .version = WEIR_VERSION,
         .jobs = {node->jobs, call_jobs},
@@ -316,10 +317,15 @@ static int run(const char *data, const struct config *config)
         err = open_doors(&node, &info);
     if (err == ERR_OK)
         err = shards_run(node.shards, on_running, &node, &info);
-    if (err != ERR_OK)
-        fprintf(stderr, "weir serve: %s\n", info.text[0] ? info.text : err_row(err)->text);
-    close_node(&node);
-    return err == ERR_OK ? 0 : 1;
+    if (err == ERR_OK) {
+        close_node(&node);
+        return 0;
+    }
+    fprintf(stderr, "weir serve: %s\n", info.text[0] ? info.text : err_row(err)->text);
+    /* Workers may be recovering logs, and only running shards can end them in order. Nothing was
+     * acknowledged yet and the store outlives kill -9, so the process ends here as it stands. */
+    fflush(NULL);
+    _exit(1);
 }
 
 static bool set_diagnostics(const char *level)
@@ -395,8 +401,8 @@ int cli_serve(int argc, char **argv)
         {"data", 0, ARG_TEXT, &o.data, "DIR", "folder that keeps everything; made at need", NULL, 0,
          0},
         {"config", 0, ARG_TEXT, &o.file, "FILE", "settings as YAML", NULL, 0, 0},
-        {"host", 0, ARG_TEXT, &o.host, "ADDRESS", "address to listen on (default 127.0.0.1)", NULL,
-         0, 0},
+        {"host", 0, ARG_TEXT, &o.host, "ADDRESS",
+         "address of the doors but admin (default 127.0.0.1)", NULL, 0, 0},
         {"kafka-port", 0, ARG_INT, &o.kafka, "PORT", "default 9092; 0: a free one", NULL, 0, 65535},
         {"amqp-port", 0, ARG_INT, &o.amqp, "PORT", "default 5672; 0: a free one", NULL, 0, 65535},
         {"blob-port", 0, ARG_INT, &o.blob, "PORT", "default 10000; 0: a free one", NULL, 0, 65535},

@@ -1,5 +1,6 @@
 """Starting, stopping and being in the way of another server."""
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -70,3 +71,33 @@ def test_restart_keeps_topics(start_server, weir):
     server.start()
     status, out, _ = weir("consume", "kept", "-e", "-p", 1, "-b", server.kafka)
     assert (status, out) == (0, "one\ntwo\n")
+
+
+def test_refused_starts_end_cleanly(start_server, weir):
+    """The folder's logs are being recovered when a door cannot open: nothing of it may be used after it is freed."""
+    server = start_server()
+    for number in range(20):
+        topic = f"logs-{number}"
+        assert weir("topic", "create", topic, "-p", 4, "--admin", server.admin)[0] == 0
+        assert weir("produce", topic, "-b", server.kafka, stdin=b"record\n" * 2000)[0] == 0
+    server.kill()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for _ in range(8):
+            status, out, err = serve("--data", server.data, *FREE[:6], "--admin-port", port)
+            assert (status, out) == (1, "")
+            assert str(port) in err and "Sanitizer" not in err, err
+    server.start()
+
+
+def test_admin_stays_on_loopback(start_server, tmp_path):
+    """The admin port asks for no credentials: listening to the world takes a setting of its own."""
+    file = tmp_path / "weir.yaml"
+    file.write_text("amqp: {key: secret}\nblob: {key: c2VjcmV0}\n")
+    server = start_server("--host", "0.0.0.0", "--config", str(file))
+    assert server.kafka.startswith("0.0.0.0:")
+    assert server.admin.startswith("127.0.0.1:")
+    server.stop()
+    file.write_text("amqp: {key: secret}\nblob: {key: c2VjcmV0}\nadmin: {host: 0.0.0.0}\n")
+    server.start()
+    assert server.admin.startswith("0.0.0.0:")
