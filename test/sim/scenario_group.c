@@ -3,10 +3,11 @@
  * loses its process and its power.
  *
  * Checked: all members that learn their assignment of one generation have it from the same leader's
- * plan, and their own part of it; a stored generation never comes back smaller; whoever takes over
- * a partition reads an offset that is at least the last one acknowledged and at most the last one
- * tried, and so does the checker after every boot; a group whose members all want to go on gets
- * stable again.
+ * plan, and their own part of it; a stored generation never comes back smaller, unless the group
+ * was forgotten, which it may be only with no offset in it and no member whose session still runs;
+ * whoever takes over a partition reads an offset that is at least the last one acknowledged and at
+ * most the last one tried, and so does the checker after every boot; a group whose members all want
+ * to go on gets stable again.
  *
  * assignment: group (4) | generation (4) | plan number (8) | partitions of the member, a bit each (8)
  */
@@ -50,8 +51,9 @@ struct consumer {
     bool leads;
     uint64_t owned; /* bits of partitions */
     int64_t next[PARTITIONS];
-    unsigned turns; /* left in this generation before something changes */
-    unsigned life;  /* of the node when the request left */
+    uint64_t beat_us; /* the newest stored generation has it as a member at least until then */
+    unsigned turns;   /* left in this generation before something changes */
+    unsigned life;    /* of the node when the request left */
     struct group_op op;
     struct group_protocol protocol;
     char metadata[32];
@@ -93,6 +95,14 @@ static struct group_state_model *state_of(struct world *world)
 }
 
 static void consumer_go(struct consumer *c, uint64_t delay_us);
+
+/* The coordinator took a sync or a beat of the newest generation: nobody else may end the session
+ * now. Commits say less: they are also taken while the group rebalances without the member. */
+static void consumer_proves(struct consumer *c)
+{
+    if (c->generation == c->team->stored_generation)
+        c->beat_us = sim_now_us(c->world->sim) + SESSION_MS * 1000;
+}
 
 static void consumer_init(struct world *world, struct team *team, unsigned index)
 {
@@ -287,6 +297,22 @@ static void consumer_joined(struct consumer *c)
     consumer_submit(c, STEP_SYNC);
 }
 
+/* Whether the coordinator may have forgotten the group: an empty one without offsets goes with a
+ * tombstone, and whoever joins then starts with generation 1. */
+static bool team_forgettable(const struct team *team)
+{
+    for (unsigned p = 0; p < PARTITIONS; p++) {
+        if (team->acked[p] >= 0)
+            return false;
+    }
+    for (unsigned m = 0; m < MEMBERS; m++) {
+        const struct consumer *c = &team->consumers[m];
+        if (c->beat_us > sim_now_us(c->world->sim))
+            return false;
+    }
+    return true;
+}
+
 /* What one member learns must fit what all others of the generation have learnt. */
 static void consumer_verify_plan(struct consumer *c, struct slice assignment)
 {
@@ -306,14 +332,17 @@ static void consumer_verify_plan(struct consumer *c, struct slice assignment)
     if (group != team->index || generation != c->generation)
         world_breach(c->world, "%s: generation %d got the plan of group %u generation %d",
                      team->name, c->generation, group, generation);
-    if (c->generation == team->stored_generation && plan != team->plan_of_generation)
+    if (c->generation == team->stored_generation && plan != team->plan_of_generation &&
+        !team_forgettable(team))
         world_breach(c->world, "%s: two plans in generation %d", team->name, c->generation);
-    if (c->generation < team->stored_generation)
+    if (c->generation < team->stored_generation && !team_forgettable(team))
         world_breach(c->world, "%s: generation %d after %d", team->name, c->generation,
                      team->stored_generation);
+    world_say(c->world, "%s: %s learns generation %d", team->name, c->id, c->generation);
     team->stored_generation = c->generation;
     team->plan_of_generation = plan;
     team->stable_count++;
+    consumer_proves(c);
 }
 
 static void consumer_synced(struct consumer *c)
@@ -373,6 +402,7 @@ static void consumer_leave(struct consumer *c)
                                              .instance_id = c->is_static ? slice_cstr(c->instance)
                                                                          : SLICE_NULL};
     c->op = (struct group_op){.action = GROUP_LEAVE};
+    c->beat_us = 0; /* even if the answer gets lost */
     c->op.leave = (struct group_leave){.members = &c->leaving, .member_count = 1};
     consumer_submit(c, STEP_LEAVE);
 }
@@ -427,6 +457,7 @@ static void consumer_done(struct group_op *op)
         consumer_committed(c);
         return;
     case STEP_BEAT:
+        consumer_proves(c);
         group_op_release(op);
         consumer_go(c, 1000 + random_below(&c->world->random, 1000000));
         return;
