@@ -25,7 +25,8 @@ struct setting {
 /* Every setting takes effect at the next start. */
 static const struct setting settings[] = {
     {"host", SETTING_TEXT, PLACE(host), "127.0.0.1", 0, 0, "",
-     "numeric address that the Kafka, Event Hubs and Blob doors listen on"},
+     "numeric address that the Kafka, Event Hubs and Blob doors listen on; the Kafka door asks for "
+     "no credentials"},
     {"shards", SETTING_INT, PLACE(shards), "0", 0, 64, "threads", "0: one per core"},
     {"kafka.port", SETTING_INT, PLACE(kafka_port), "9092", 0, 65535, "", "0: a free one"},
     {"kafka.advertised_host", SETTING_TEXT, PLACE(kafka_advertised_host), NULL, 0, 0, "",

@@ -22,6 +22,7 @@
 #include "cli/progress.h"
 
 #define WAIT_MS 10000
+#define TAIL_MAX (INT64_MAX / 2)
 
 struct consume {
     rd_kafka_t *client;
@@ -56,6 +57,9 @@ static bool parse_offset(struct consume *consume, const char *text)
     } else {
         if (!numtext_read_int64(slice_cstr(text), &consume->offset))
             return false;
+        /* More than any log has is all of it; nearer to the lowest number the macro overflows. */
+        if (consume->offset < -TAIL_MAX)
+            consume->offset = -TAIL_MAX;
         if (consume->offset < 0)
             consume->offset = RD_KAFKA_OFFSET_TAIL(-consume->offset);
     }

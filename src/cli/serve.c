@@ -296,9 +296,33 @@ static void close_node(struct node *node)
         fs_destroy(node->fs);
 }
 
+/*
+ * The Kafka door and the admin port know no credentials, and no door speaks TLS yet. Whoever opens
+ * them to a network hears it at every start.
+ */
+static void warn_of_open_doors(const struct config *config)
+{
+    if (!is_loopback(config->host)) {
+        fprintf(stderr,
+                "weir serve: warning: the Kafka door listens on %s and asks for no credentials: "
+                "whoever reaches it reads, writes and deletes every topic and hub\n",
+                config->host);
+        fprintf(stderr,
+                "weir serve: warning: the Event Hubs and Blob doors on %s ask for their keys, but "
+                "nothing is encrypted\n",
+                config->host);
+    }
+    if (!is_loopback(config->admin_host))
+        fprintf(stderr,
+                "weir serve: warning: the admin port listens on %s and asks for no credentials: "
+                "whoever reaches it creates and deletes topics and jobs\n",
+                config->admin_host);
+}
+
 static void on_running(void *arg)
 {
     const struct node *node = arg;
+    warn_of_open_doors(node->config);
     printf("listening kafka=%s amqp=%s blob=%s admin=%s\n", front_kafka_address(node->kafka),
            front_eventhubs_address(node->eventhubs), front_blob_address(node->blob),
            front_admin_address(node->admin));
@@ -400,9 +424,13 @@ int cli_serve(int argc, char **argv)
     const struct arg_option options[] = {
         {"data", 0, ARG_TEXT, &o.data, "DIR", "folder that keeps everything; made at need", NULL, 0,
          0},
-        {"config", 0, ARG_TEXT, &o.file, "FILE", "settings as YAML", NULL, 0, 0},
+        {"config", 0, ARG_TEXT, &o.file, "FILE",
+         "settings as YAML; --settings tells which there are", NULL, 0, 0},
         {"host", 0, ARG_TEXT, &o.host, "ADDRESS",
-         "address of the doors but admin (default 127.0.0.1)", NULL, 0, 0},
+         "address of the doors but admin (default 127.0.0.1); off loopback the Kafka door is open "
+         "to "
+         "all who reach it",
+         NULL, 0, 0},
         {"kafka-port", 0, ARG_INT, &o.kafka, "PORT", "default 9092; 0: a free one", NULL, 0, 65535},
         {"amqp-port", 0, ARG_INT, &o.amqp, "PORT", "default 5672; 0: a free one", NULL, 0, 65535},
         {"blob-port", 0, ARG_INT, &o.blob, "PORT", "default 10000; 0: a free one", NULL, 0, 65535},
@@ -410,8 +438,8 @@ int cli_serve(int argc, char **argv)
         {"shards", 0, ARG_INT, &o.shards, "N", "threads; default one per core", NULL, 0, SHARD_MAX},
         {"diagnostics", 0, ARG_TEXT, &o.diagnostics, "LEVEL",
          "error, warn, info (default) or debug", NULL, 0, 0},
-        {"settings", 0, ARG_FLAG, &o.print_settings, "", "print the table of settings and end",
-         NULL, 0, 0},
+        {"settings", 0, ARG_FLAG, &o.print_settings, "",
+         "print the table of all settings of the file and end", NULL, 0, 0},
         {0},
     };
     const struct arg_command command = {

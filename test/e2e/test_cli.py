@@ -41,6 +41,9 @@ def test_produce_and_consume(server, weir, unique):
     assert (row["offset"], row["key"], row["payload"]) == (2, None, "plain")
     status, out, _ = weir("consume", topic, "-e", "-o", 1, "-c", 1, *kafka)
     assert out == "v2\n"
+    for offset in (-3, -4, -2**62 - 1, -2**63 + 1, -2**63):
+        assert weir("consume", topic, "-e", "-o", offset, *kafka) == (0, "v1\nv2\nplain\n", ""), offset
+    assert weir("consume", topic, "-e", "-o", -2**63 - 1, *kafka)[0] == 2
 
 
 def test_blobs(server, weir, unique, tmp_path):

@@ -101,3 +101,23 @@ def test_admin_stays_on_loopback(start_server, tmp_path):
     file.write_text("amqp: {key: secret}\nblob: {key: c2VjcmV0}\nadmin: {host: 0.0.0.0}\n")
     server.start()
     assert server.admin.startswith("0.0.0.0:")
+
+
+def test_open_doors_are_warned_of(start_server, tmp_path):
+    """Kafka and admin ask for no credentials: whoever opens them to a network reads it on standard error."""
+    file = tmp_path / "weir.yaml"
+    file.write_text("amqp: {key: secret}\nblob: {key: c2VjcmV0}\n")
+    server = start_server("--config", str(file))
+    server.stop()
+    assert "warning" not in server.stderr()
+    server.arguments += ["--host", "0.0.0.0"]
+    server.start()
+    server.stop()
+    assert "warning: the Kafka door listens on 0.0.0.0 and asks for no credentials" in server.stderr()
+    assert "nothing is encrypted" in server.stderr() and "admin port" not in server.stderr()
+    file.write_text("admin: {host: 0.0.0.0}\n")
+    server.arguments = ["--config", str(file)]
+    server.start()
+    server.stop()
+    assert "warning: the admin port listens on 0.0.0.0 and asks for no credentials" in server.stderr()
+    assert "Kafka" not in server.stderr()

@@ -267,7 +267,8 @@ static void conn_on_data(struct stream *stream, void *arg)
 
 static const struct stream_ops conn_ops = {.on_data = conn_on_data, .on_close = conn_on_close};
 
-/* "127.0.0.1:9092" or "[::1]:9092" into host and port. */
+/* "127.0.0.1:9092" or "[::1]:9092" into host and port. A socket of both families shows IPv4 peers as
+ * "::ffff:127.0.0.1": clients are told the address they know. */
 static void address_split(const char *text, char *host, size_t cap, uint16_t *ret_port)
 {
     const char *colon = strrchr(text, ':');
@@ -279,6 +280,13 @@ static void address_split(const char *text, char *host, size_t cap, uint16_t *re
         text++;
         len -= 2;
     }
+    const size_t mapped = sizeof("::ffff:") - 1;
+    if (len > mapped && memcmp(text, "::ffff:", mapped) == 0 &&
+        memchr(text + mapped, '.', len - mapped)) {
+        text += mapped;
+        len -= mapped;
+    }
+    ASSERT(len < cap);
     snprintf(host, cap, "%.*s", (int)len, text);
     *ret_port = (uint16_t)port;
 }
