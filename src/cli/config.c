@@ -51,6 +51,8 @@ static const struct setting settings[] = {
     {"amqp.key", SETTING_TEXT, PLACE(amqp_key), NULL, 0, 0, "",
      "its key; without it the emulator's literal SAS_KEY_VALUE, on loopback only"},
     {"blob.port", SETTING_INT, PLACE(blob_port), "10000", 0, 65535, "", "0: a free one"},
+    {"blob.connections_max", SETTING_INT, PLACE(blob_connections_max), "4096", 1, 1000000,
+     "connections", "open at once; one more is answered with 503 and closed"},
     {"blob.account", SETTING_TEXT, PLACE(blob_account), "devstoreaccount1", 0, 0, "",
      "name of the account"},
     {"blob.key", SETTING_TEXT, PLACE(blob_key), NULL, 0, 0, "",
@@ -58,6 +60,8 @@ static const struct setting settings[] = {
     {"admin.host", SETTING_TEXT, PLACE(admin_host), "127.0.0.1", 0, 0, "",
      "numeric address of the admin port, which asks for no credentials; `host` does not change it"},
     {"admin.port", SETTING_INT, PLACE(admin_port), "5300", 0, 65535, "", "0: a free one"},
+    {"admin.connections_max", SETTING_INT, PLACE(admin_connections_max), "256", 1, 1000000,
+     "connections", "open at once; one more is answered with 503 and closed"},
     {"diagnostics", SETTING_TEXT, PLACE(diagnostics), "info", 0, 0, "",
      "error, warn, info or debug"},
 };

@@ -27,9 +27,11 @@ struct config {
     const char *amqp_entities; /* path of the emulator's Config.json */
     const char *amqp_key_name, *amqp_key;
     int64_t blob_port;
+    int64_t blob_connections_max;
     const char *blob_account, *blob_key;
     const char *admin_host;
     int64_t admin_port;
+    int64_t admin_connections_max;
     const char *diagnostics; /* level of the lines on stderr */
 };
 

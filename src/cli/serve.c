@@ -247,7 +247,11 @@ static enum err open_doors(struct node *node, struct err_info *info)
     err = open_eventhubs(node, info);
     if (err != ERR_OK)
         return err;
-    struct front_blob_config blob = {.host = config->host, .port = (uint16_t)config->blob_port};
+    struct front_blob_config blob = {
+        .host = config->host,
+        .port = (uint16_t)config->blob_port,
+        .connections_max = (uint32_t)config->blob_connections_max,
+    };
     if (config->blob_key) {
         blob.accounts[0] =
             (struct front_blob_account){config->blob_account, config->blob_key, NULL};
@@ -259,6 +263,7 @@ static enum err open_doors(struct node *node, struct err_info *info)
     struct front_admin_config admin = {
         .host = config->admin_host,
         .port = (uint16_t)config->admin_port,
+        .connections_max = (uint32_t)config->admin_connections_max,
         .version = WEIR_VERSION,
         .jobs = {node->jobs, call_jobs},
         .metrics = {{node->blob, front_blob_metrics},

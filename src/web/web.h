@@ -39,8 +39,15 @@ struct web_config {
     const char *host;
     uint16_t port;
     const char *server_name; /* value of the Server field */
-    uint64_t idle_us;        /* 0: 75 s */
-    size_t arena_limit;      /* bytes one request may hold; 0: 16 MiB */
+    /*
+     * Connections open at once in the process; 0: 1,000. One more is told 503 and closed, and when
+     * many such answers are under way, closed without a word.
+     */
+    uint32_t connections_max;
+    uint64_t idle_us;   /* between requests, and for answers that nobody takes; 0: 75 s */
+    uint64_t head_us;   /* from the first byte of a head to its end; 0: 20 s */
+    uint64_t body_us;   /* in which some KiB of an awaited body must come; 0: 30 s */
+    size_t arena_limit; /* bytes one request may hold; 0: 16 MiB */
     web_request_fn on_request;
     web_refuse_fn on_refuse; /* NULL: a line of plain text */
     void *arg;
@@ -56,7 +63,9 @@ void web_server_close(struct web_server *server);
 struct web_stats {
     uint64_t connections; /* open now */
     uint64_t requests;
-    uint64_t refused; /* bad heads */
+    uint64_t refused;     /* bad heads */
+    uint64_t turned_away; /* connections above the limit */
+    uint64_t timed_out;   /* connections ended by a deadline */
 };
 /* Any thread. */
 void web_server_stats(const struct web_server *server, struct web_stats *ret_stats);
@@ -76,8 +85,8 @@ const char *web_peer(const struct web_request *req);
 
 /* Bytes of the body; they do not outlive the call. Never more than the window has left. */
 typedef void (*web_data_fn)(struct web_request *req, struct slice bytes, void *arg);
-/* The body is complete (ERR_OK), malformed (ERR_INVALID_REQUEST) or cut off (ERR_CONNECTION_LOST).
- */
+/* The body is complete (ERR_OK), malformed (ERR_INVALID_REQUEST), cut off (ERR_CONNECTION_LOST) or
+ * too slow (ERR_TIMEOUT). */
 typedef void (*web_end_fn)(struct web_request *req, enum err err, void *arg);
 
 /* Wants the body, at most once; asks the client to go on when it waits for that. Nothing flows

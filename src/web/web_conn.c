@@ -10,18 +10,19 @@
  * (1) The input is looked at only in web_conn_advance, which never runs inside itself.
  * (2) In HEAD the request object is idle; in BUSY it belongs to the handler until
  * web_conn_request_done. (3) An answer is complete before the next head is parsed, so answers leave
- * in the order of the requests.
+ * in the order of the requests. (4) Requests that came complete before the peer's end are answered.
  *
- * Shard: owner. Failure modes: a peer that sends nothing is cut by the idle deadline; one that
- * sends a bad head gets the refusal's status and a close; a connection lost in BUSY leaves its
- * request to the handler, which frees it by finishing it.
+ * Shard: owner. Failure modes: a peer that owes something too long meets the deadlines of
+ * web_watch.c; one that sends a bad head gets the refusal's status and a close; one connection too
+ * many gets 503; a connection lost in BUSY leaves its request to the handler, which frees it by
+ * finishing it.
  */
 #include <stdlib.h>
 
 #include "base/arena.h"
 #include "web/web_int.h"
 
-static void conn_close_gracefully(struct web_conn *conn)
+void web_conn_close(struct web_conn *conn)
 {
     ASSERT(conn->state != WEB_CONN_BUSY);
     conn->state = WEB_CONN_CLOSING;
@@ -40,16 +41,13 @@ static void conn_on_drain(struct stream *stream, void *arg)
         web_request_room(conn->req, ERR_OK);
 }
 
-/* The peer sends no more. A request that is complete still gets its answer. */
+/* The peer sends no more. Requests that are complete still get their answers. */
 static void conn_on_eof(struct stream *stream, void *arg)
 {
     struct web_conn *conn = arg;
+    ASSERT(!conn->eof);
     conn->eof = true;
-    conn->close_after = true;
-    if (conn->state == WEB_CONN_BUSY)
-        web_request_cut(conn->req);
-    else if (conn->state != WEB_CONN_CLOSING)
-        conn_close_gracefully(conn);
+    web_conn_advance(conn);
 }
 
 static void conn_on_close(struct stream *stream, enum err reason, void *arg)
@@ -75,44 +73,65 @@ static const struct stream_ops conn_ops = {
     .on_eof = conn_on_eof,
 };
 
-void web_conn_accept(struct shard *shard, struct conn *raw, void *arg)
+/* A connection on its stream, in HEAD. NULL: out of memory, and raw is closed. */
+static struct web_conn *conn_create(struct web_shard *part, struct conn *raw)
 {
-    struct web_server *server = arg;
-    ASSERT(shard->index < server->shard_count);
-    struct web_shard *part = &server->per_shard[shard->index];
     struct web_conn *conn = calloc(1, sizeof(*conn));
     struct web_request *req = web_request_create(part);
-    if (!conn || !req || part->stopping) {
+    if (!conn || !req) {
         free(conn);
         web_request_destroy(req);
         conn_close(raw);
-        return;
+        return NULL;
     }
     struct stream_config config = {
         .in_limit = WEB_INPUT_LIMIT,
         .out_high = 512 * 1024,
         .out_low = 128 * 1024,
-        .idle_us = server->config.idle_us,
+        .idle_us = 0, /* web_watch.c knows better whose turn it is */
     };
     conn->owner = part;
     conn->req = req;
-    conn->stream = stream_create(shard->reactor, raw, &config, &conn_ops, conn);
+    conn->stream = stream_create(part->shard->reactor, raw, &config, &conn_ops, conn);
     if (!conn->stream) {
         web_request_destroy(req);
         free(conn);
-        return;
+        return NULL;
     }
     list_push_back(&part->conns, &conn->node);
-    atomic_fetch_add_explicit(&server->connections, 1, memory_order_relaxed);
+    web_watch_begin(part, conn);
+    return conn;
+}
+
+void web_conn_accept(struct shard *shard, struct conn *raw, void *arg)
+{
+    struct web_server *server = arg;
+    ASSERT(shard->index < server->shard_count);
+    struct web_shard *part = &server->per_shard[shard->index];
+    uint64_t max = server->config.connections_max;
+    uint64_t open = atomic_fetch_add_explicit(&server->connections, 1, memory_order_relaxed);
+    bool full = open >= max;
+    struct web_conn *conn = NULL;
+    if (full)
+        atomic_fetch_add_explicit(&server->turned_away, 1, memory_order_relaxed);
+    if (part->stopping || open >= max + WEB_TURN_AWAY_MAX)
+        conn_close(raw);
+    else
+        conn = conn_create(part, raw);
+    if (!conn)
+        atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
+    else if (full)
+        web_conn_refuse(conn, &(struct http_refusal){503, "There are too many connections"});
 }
 
 /* Answers a head that is no request, and closes. */
-static void conn_refuse(struct web_conn *conn, const struct http_refusal *refusal)
+void web_conn_refuse(struct web_conn *conn, const struct http_refusal *refusal)
 {
     const struct web_config *config = &conn->owner->server->config;
     struct web_request *req = conn->req;
-    ASSERT(refusal->status >= 400);
-    atomic_fetch_add_explicit(&conn->owner->server->refused, 1, memory_order_relaxed);
+    ASSERT(refusal->status >= 400 && conn->state == WEB_CONN_HEAD);
+    if (refusal->status != 503)
+        atomic_fetch_add_explicit(&conn->owner->server->refused, 1, memory_order_relaxed);
     conn->close_after = true;
     conn->state = WEB_CONN_BUSY;
     req->conn = conn;
@@ -143,14 +162,15 @@ static void conn_begin_request(struct web_conn *conn, struct slice bytes)
     stream_consume(conn->stream, bytes.len);
     conn->scanned = 0;
     if (!copy.data || !req->head.fields) {
-        conn_refuse(conn, &(struct http_refusal){503, "Memory is exhausted"});
+        web_conn_refuse(conn, &(struct http_refusal){503, "Memory is exhausted"});
         return;
     }
     if (http_head_parse(copy, &req->head, &refusal) != HTTP_DONE) {
-        conn_refuse(conn, &refusal);
+        web_conn_refuse(conn, &refusal);
         return;
     }
     atomic_fetch_add_explicit(&conn->owner->server->requests, 1, memory_order_relaxed);
+    conn->requests++;
     conn->state = WEB_CONN_BUSY;
     req->conn = conn;
     req->peer = stream_peer(conn->stream);
@@ -166,7 +186,7 @@ static void conn_begin_request(struct web_conn *conn, struct slice bytes)
 static bool conn_advance_head(struct web_conn *conn)
 {
     if (conn->close_after) {
-        conn_close_gracefully(conn);
+        web_conn_close(conn);
         return false;
     }
     struct slice input = stream_input(conn->stream);
@@ -174,9 +194,11 @@ static bool conn_advance_head(struct web_conn *conn)
     size_t len = 0;
     switch (http_head_find(input, HTTP_HEAD_LIMIT, &conn->scanned, &len, &refusal)) {
     case HTTP_MORE:
+        if (conn->eof)
+            web_conn_close(conn);
         return false;
     case HTTP_BAD:
-        conn_refuse(conn, &refusal);
+        web_conn_refuse(conn, &refusal);
         return true;
     case HTTP_DONE:
         conn_begin_request(conn, slice_sub(input, 0, len));
@@ -197,8 +219,10 @@ static bool conn_advance_drain(struct web_conn *conn)
     if (consumed > 0)
         stream_consume(conn->stream, consumed);
     conn->drained += consumed;
-    if (result == HTTP_BAD || conn->drained > WEB_DRAIN_MAX) {
-        conn_close_gracefully(conn);
+    conn->body_bytes += consumed;
+    bool cut = result == HTTP_MORE && consumed == 0 && conn->eof;
+    if (result == HTTP_BAD || cut || conn->drained > WEB_DRAIN_MAX) {
+        web_conn_close(conn);
         return false;
     }
     if (result == HTTP_MORE)
@@ -218,15 +242,22 @@ static bool conn_advance_body(struct web_conn *conn)
     size_t consumed = web_request_feed(req, stream_input(conn->stream), &blocked);
     if (consumed > 0)
         stream_consume(conn->stream, consumed);
+    conn->body_bytes += consumed;
+    if (blocked && conn->eof && web_conn_reading(conn))
+        web_request_cut(req, ERR_CONNECTION_LOST);
     return !blocked;
+}
+
+bool web_conn_reading(const struct web_conn *conn)
+{
+    const struct web_request *req = conn->req;
+    return conn->state == WEB_CONN_BUSY && req->body_started && !req->body_over && req->window > 0;
 }
 
 /* Holds the sender back while nobody wants the input, by leaving it in the kernel. */
 static void conn_set_flow(struct web_conn *conn)
 {
-    const struct web_request *req = conn->req;
-    bool reading = req->body_started && !req->body_over && req->window > 0;
-    bool pause = conn->state == WEB_CONN_BUSY && !reading;
+    bool pause = conn->state == WEB_CONN_BUSY && !web_conn_reading(conn);
     if (pause == conn->paused)
         return;
     conn->paused = pause;
@@ -274,8 +305,8 @@ void web_conn_request_done(struct web_conn *conn)
     } else {
         conn->state = WEB_CONN_DRAIN;
         conn->drained = 0;
-        if (body == HTTP_BODY_BAD || conn->eof || (req->head.expect_continue && !req->body_started))
-            conn_close_gracefully(conn);
+        if (body == HTTP_BODY_BAD || (req->head.expect_continue && !req->body_started))
+            web_conn_close(conn);
     }
     web_conn_advance(conn);
 }
@@ -284,7 +315,7 @@ void web_conn_stop(struct web_conn *conn)
 {
     conn->close_after = true;
     if (conn->state == WEB_CONN_HEAD || conn->state == WEB_CONN_DRAIN)
-        conn_close_gracefully(conn);
+        web_conn_close(conn);
 }
 
 void web_conn_cut(struct web_conn *conn)

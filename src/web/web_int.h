@@ -18,7 +18,14 @@ enum {
     WEB_DRAIN_KEEP = 1024 * 1024, /* unread body that is worth keeping a connection for */
     WEB_DRAIN_MAX =
         256 * 1024 * 1024, /* unread body swallowed before a close, so that the answer arrives */
+    WEB_CONNECTIONS_MAX = 1000,
+    WEB_TURN_AWAY_MAX = 64, /* refusals under way above the limit of connections */
     WEB_IDLE_US = 75 * 1000 * 1000,
+    WEB_HEAD_US = 20 * 1000 * 1000,
+    WEB_BODY_US = 30 * 1000 * 1000,
+    WEB_BODY_MIN = 4096, /* bytes of an awaited body that must come in that time */
+    WEB_WATCH_MAX_US = 1000 * 1000,
+    WEB_WATCH_MIN_US = 10 * 1000,
     WEB_STOP_US = 4 * 1000 * 1000 /* what requests under way get at a stop before they are cut */
 };
 
@@ -28,6 +35,7 @@ struct web_shard {
     struct list_node conns;
     struct shard_stop stop;
     struct timer stop_deadline;
+    struct timer watch; /* looks at all connections while there are any */
     bool stopping;
 };
 
@@ -40,6 +48,8 @@ struct web_server {
     _Atomic uint64_t connections;
     _Atomic uint64_t requests;
     _Atomic uint64_t refused;
+    _Atomic uint64_t turned_away;
+    _Atomic uint64_t timed_out;
 };
 
 /* What a connection is doing. Transitions: HEAD -> BUSY -> (DRAIN ->) HEAD, and from each to
@@ -51,16 +61,30 @@ enum web_conn_state {
     WEB_CONN_CLOSING /* the stream has been told to close */
 };
 
+/* What the peer owes a connection; see web_watch.c. */
+enum web_debt { WEB_DEBT_NONE, WEB_DEBT_REQUEST, WEB_DEBT_HEAD, WEB_DEBT_BODY, WEB_DEBT_TAKING };
+
+struct web_watch {
+    enum web_debt debt;
+    uint64_t since_us;
+    uint64_t requests; /* value of web_conn.requests at since_us */
+    uint64_t bytes;    /* value of web_conn.body_bytes then */
+    size_t pending;    /* output that waited when it was last looked at */
+};
+
 struct web_conn {
     struct web_shard *owner;
     struct stream *stream;
     struct list_node node;
     enum web_conn_state state;
     struct web_request *req; /* the one being served; its memory is reused for the next */
+    struct web_watch watch;
     size_t scanned;
+    uint64_t requests;   /* heads so far */
+    uint64_t body_bytes; /* consumed so far, of all bodies */
     uint64_t drained;
     bool close_after; /* no further request */
-    bool eof;         /* the peer sends no more */
+    bool eof;         /* the peer sends no more; what came before is served */
     bool paused;      /* what the stream was told last */
     bool advancing;   /* web_conn_advance is on the stack */
 };
@@ -103,6 +127,18 @@ void web_conn_request_done(struct web_conn *conn);
 void web_conn_stop(struct web_conn *conn);
 /* Ends the connection now; a request under way is lost. */
 void web_conn_cut(struct web_conn *conn);
+/* Whether the handler wants body bytes now. */
+bool web_conn_reading(const struct web_conn *conn);
+/* Answers with the refusal and closes; the connection must be in HEAD. */
+void web_conn_refuse(struct web_conn *conn, const struct http_refusal *refusal);
+/* Closes when the pending output is out; not in BUSY. */
+void web_conn_close(struct web_conn *conn);
+
+/* web_watch.c */
+void web_watch_init(struct web_shard *part);
+/* A connection was added. */
+void web_watch_begin(struct web_shard *part, struct web_conn *conn);
+
 /* The shard's last connection is gone during a stop. */
 void web_shard_stopped(struct web_shard *part);
 
@@ -115,7 +151,7 @@ void web_request_reset(struct web_request *req);
  */
 size_t web_request_feed(struct web_request *req, struct slice input, bool *ret_blocked);
 /* The body will not be completed. */
-void web_request_cut(struct web_request *req);
+void web_request_cut(struct web_request *req, enum err err);
 /* The connection is gone. */
 void web_request_lost(struct web_request *req);
 void web_request_room(struct web_request *req, enum err err);

@@ -105,8 +105,7 @@ void web_body_start(struct web_request *req, web_data_fn on_data, web_end_fn on_
     req->on_end = on_end;
     req->body_arg = arg;
     req->body_started = true;
-    bool cut = !req->conn || req->conn->eof;
-    if (req->body_over || cut) {
+    if (req->body_over || !req->conn) {
         bool empty = req->body_over;
         req->body_over = true;
         on_end(req, empty ? ERR_OK : ERR_CONNECTION_LOST, arg);
@@ -178,7 +177,7 @@ void web_body_collect(struct web_request *req, size_t limit, web_collect_fn fn, 
     bytebuf_init(&req->collected, limit);
     req->on_collect = fn;
     req->collect_arg = arg;
-    bool empty = req->body_over || !req->conn || req->conn->eof;
+    bool empty = req->body_over || !req->conn;
     web_body_start(req, collect_data, collect_end, NULL);
     if (!empty) /* else it has been answered, and may be gone */
         web_body_window(req, SIZE_MAX);
@@ -304,10 +303,13 @@ void web_stream_end(struct web_request *req)
     request_finish(req);
 }
 
-void web_request_cut(struct web_request *req)
+void web_request_cut(struct web_request *req, enum err err)
 {
-    if (req->body_started && !req->body_over)
-        body_ended(req, ERR_CONNECTION_LOST);
+    ASSERT(err != ERR_OK);
+    if (req->body_started && !req->body_over) {
+        req->body.state = HTTP_BODY_BAD; /* no further request can follow */
+        body_ended(req, err);
+    }
 }
 
 void web_request_lost(struct web_request *req)
@@ -317,5 +319,5 @@ void web_request_lost(struct web_request *req)
     if (req->on_room)
         web_request_room(req, ERR_CONNECTION_LOST);
     else
-        web_request_cut(req); /* any other handler finishes when its own work is done */
+        web_request_cut(req, ERR_CONNECTION_LOST); /* any other handler finishes when its own work is done */
 }

@@ -35,6 +35,7 @@ void web_shard_stopped(struct web_shard *part)
 {
     ASSERT(part->stopping && list_empty(&part->conns));
     timer_cancel(part->shard->reactor, &part->stop_deadline);
+    timer_cancel(part->shard->reactor, &part->watch);
     shard_stop_done(&part->stop);
 }
 
@@ -51,8 +52,14 @@ enum err web_server_open(struct shards *shards, const struct web_config *config,
         return err_info_set(info, ERR_NO_MEMORY, "no memory for a listener");
     }
     server->config = *config;
+    if (!server->config.connections_max)
+        server->config.connections_max = WEB_CONNECTIONS_MAX;
     if (!server->config.idle_us)
         server->config.idle_us = WEB_IDLE_US;
+    if (!server->config.head_us)
+        server->config.head_us = WEB_HEAD_US;
+    if (!server->config.body_us)
+        server->config.body_us = WEB_BODY_US;
     if (!server->config.arena_limit)
         server->config.arena_limit = WEB_ARENA_LIMIT;
     server->shards = shards;
@@ -70,6 +77,7 @@ enum err web_server_open(struct shards *shards, const struct web_config *config,
         parts[i].shard = shards_get(shards, i);
         list_init(&parts[i].conns);
         timer_init(&parts[i].stop_deadline, stop_deadline);
+        web_watch_init(&parts[i]);
         shard_at_stop(parts[i].shard, SHARD_STOP_FRONT, &parts[i].stop, shard_stop);
     }
     *ret_server = server;
@@ -96,4 +104,6 @@ void web_server_stats(const struct web_server *server, struct web_stats *ret_sta
     ret_stats->connections = atomic_load_explicit(&server->connections, memory_order_relaxed);
     ret_stats->requests = atomic_load_explicit(&server->requests, memory_order_relaxed);
     ret_stats->refused = atomic_load_explicit(&server->refused, memory_order_relaxed);
+    ret_stats->turned_away = atomic_load_explicit(&server->turned_away, memory_order_relaxed);
+    ret_stats->timed_out = atomic_load_explicit(&server->timed_out, memory_order_relaxed);
 }

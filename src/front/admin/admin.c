@@ -353,6 +353,7 @@ enum err front_admin_open(struct shards *shards, const struct front_admin_config
         .host = config->host,
         .port = config->port,
         .server_name = "Weir-Admin/1.0",
+        .connections_max = config->connections_max ? config->connections_max : 256,
         .on_request = on_request,
         .arg = admin,
     };

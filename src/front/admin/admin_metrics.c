@@ -126,6 +126,12 @@ void admin_metrics(struct admin_call *call)
     web_server_stats(call->admin->web, &web);
     metric(&out, "weir_admin_requests_total", "counter", "Requests to the admin port.",
            (double)web.requests);
+    metric(&out, "weir_admin_connections", "gauge", "Connections to the admin port.",
+           (double)web.connections);
+    metric(&out, "weir_admin_connections_refused_total", "counter",
+           "Connections above the limit of the admin port.", (double)web.turned_away);
+    metric(&out, "weir_admin_connections_timed_out_total", "counter",
+           "Connections to the admin port that a deadline ended.", (double)web.timed_out);
     for (int i = 0; i < ADMIN_METRICS_MAX; i++) {
         const struct admin_metrics *more = &call->admin->config.metrics[i];
         if (more->write)

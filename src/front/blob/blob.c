@@ -238,6 +238,7 @@ enum err front_blob_open(struct shards *shards, const struct front_blob_config *
         .host = config->host,
         .port = config->port,
         .server_name = "Weir-Blob/1.0",
+        .connections_max = config->connections_max ? config->connections_max : 4096,
         .arena_limit = 32 * 1024 * 1024,
         .on_request = on_request,
         .on_refuse = blob_refuse,
@@ -276,6 +277,12 @@ void front_blob_metrics(void *arg, struct bytebuf *out)
             (unsigned long long)atomic_load_explicit(&front->answers[i], memory_order_relaxed));
     bytebuf_append_cstr(out, "# TYPE weir_blob_bad_heads_total counter\n");
     bytebuf_printf(out, "weir_blob_bad_heads_total %llu\n", (unsigned long long)web.refused);
+    bytebuf_append_cstr(out, "# TYPE weir_blob_connections_refused_total counter\n");
+    bytebuf_printf(out, "weir_blob_connections_refused_total %llu\n",
+                   (unsigned long long)web.turned_away);
+    bytebuf_append_cstr(out, "# TYPE weir_blob_connections_timed_out_total counter\n");
+    bytebuf_printf(out, "weir_blob_connections_timed_out_total %llu\n",
+                   (unsigned long long)web.timed_out);
     bytebuf_append_cstr(out, "# TYPE weir_blob_upload_bytes_total counter\n");
     bytebuf_printf(out, "weir_blob_upload_bytes_total %llu\n",
                    (unsigned long long)store.upload_bytes);

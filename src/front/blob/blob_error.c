@@ -129,6 +129,9 @@ static const struct code_row codes[BLOB_CODE_COUNT] = {
     [BLOB_SERVER_BUSY] = {503, "ServerBusy",
                           "The server is currently unable to receive requests. Please retry your "
                           "request."},
+    /* The service has this code with 500; here it is the sender who is late. */
+    [BLOB_TIMED_OUT] = {408, "OperationTimedOut",
+                        "The operation could not be completed within the permitted time."},
     [BLOB_DISK_FULL] = {507, "InsufficientStorage", "The disk of the server is full."},
     [BLOB_NOT_IMPLEMENTED] =
         {501, "NotImplemented",
@@ -223,6 +226,8 @@ static enum blob_code code_of(enum err err)
     case ERR_INVALID_REQUEST:
     case ERR_CONNECTION_LOST: /* the body was cut off; nobody may be reading this */
         return BLOB_INVALID_INPUT;
+    case ERR_TIMEOUT:
+        return BLOB_TIMED_OUT;
     case ERR_BUSY:
     case ERR_LIMIT:
     case ERR_NO_MEMORY:
@@ -242,7 +247,13 @@ void call_fail_err(struct blob_call *call, enum err err)
 struct slice blob_refuse(struct arena *arena, const struct http_refusal *refusal,
                          struct bytebuf *head)
 {
-    const char *name = refusal->status == 501 ? "NotImplemented" : "InvalidInput";
+    const char *name = "InvalidInput";
+    if (refusal->status == 501)
+        name = "NotImplemented";
+    else if (refusal->status == 503)
+        name = "ServerBusy";
+    else if (refusal->status == 408)
+        name = "OperationTimedOut";
     char *xml =
         arena_printf(arena,
                      "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>%s</Code><Message>%s."

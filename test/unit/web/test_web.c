@@ -175,19 +175,38 @@ static int count_of(const char *text, const char *needle)
     return count;
 }
 
-static int setup(void **state)
+static int setup_with(void **state, struct web_config config)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     struct err_info info = {0};
     node_rig_folder(&f->rig);
     node_rig_shards(&f->rig, 2);
-    struct web_config config = {
-        .host = "127.0.0.1", .server_name = "test", .on_request = on_request, .arg = f};
+    config.host = "127.0.0.1";
+    config.server_name = "test";
+    config.on_request = on_request;
+    config.arg = f;
     if (web_server_open(f->rig.shards, &config, &f->server, &info))
         fail_msg("%s", info.text);
     node_rig_run(&f->rig);
     *state = f;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, (struct web_config){.port = 0});
+}
+
+/* Deadlines that a test can wait for. */
+static int setup_hasty(void **state)
+{
+    return setup_with(
+        state, (struct web_config){.idle_us = 400000, .head_us = 300000, .body_us = 300000});
+}
+
+static int setup_narrow(void **state)
+{
+    return setup_with(state, (struct web_config){.connections_max = 3});
 }
 
 static int teardown(void **state)
@@ -199,6 +218,34 @@ static int teardown(void **state)
     node_rig_remove(&f->rig);
     free(f);
     return 0;
+}
+
+/* Everything up to the next pause of the server; the connection stays open. */
+static char *hear_some(struct fixture *f, const char *until)
+{
+    size_t len = 0;
+    char *text = calloc(1, 1 << 16);
+    while (!strstr(text, until)) {
+        ssize_t n = recv(f->sock, text + len, (1 << 16) - len - 1, 0);
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+    }
+    return text;
+}
+
+static struct web_stats stats_of(const struct fixture *f)
+{
+    struct web_stats stats;
+    web_server_stats(f->server, &stats);
+    return stats;
+}
+
+static void wait_connections(const struct fixture *f, uint64_t count)
+{
+    for (int i = 0; i < 2000 && stats_of(f).connections != count; i++)
+        usleep(10000);
+    assert_int_equal(stats_of(f).connections, count);
 }
 
 /* ---- tests ---- */
@@ -336,6 +383,141 @@ static void test_refusals(void **state)
     assert_int_equal(stats.refused, 2);
 }
 
+/* What came before the peer's end is answered, in order, and only then the connection ends. */
+static void test_half_close(void **state)
+{
+    struct fixture *f = *state;
+    dial(f);
+    say_text(f, "GET /later HTTP/1.1\r\nHost: h\r\n\r\n"
+                "PUT /count HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
+                "GET /later HTTP/1.1\r\nHost: h\r\n\r\n"
+                "PUT /refuse HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
+                "GET /stream/3 HTTP/1.1\r\nHost: h\r\n\r\nGET /la");
+    shutdown(f->sock, SHUT_WR);
+    char *text = hear(f, NULL);
+    assert_int_equal(count_of(text, "HTTP/1.1 200 OK\r\n"), 4);
+    assert_int_equal(count_of(text, "HTTP/1.1 400 "), 1);
+    assert_non_null(strstr(text, "\r\n\r\nxxx"));
+    free(text);
+    /* the end arrives while the first request is read, and with it all of the second */
+    dial(f);
+    say_text(f, "PUT /count HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhel");
+    usleep(50000);
+    say_text(f, "loGET /later HTTP/1.1\r\nHost: h\r\n\r\n");
+    shutdown(f->sock, SHUT_WR);
+    text = hear(f, NULL);
+    assert_int_equal(count_of(text, "HTTP/1.1 200 OK\r\n"), 2);
+    free(text);
+    dial(f);
+    say_text(f, "PUT /count HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab");
+    shutdown(f->sock, SHUT_WR);
+    text = hear(f, NULL);
+    assert_int_equal(count_of(text, "HTTP/1.1 400 "), 1);
+    free(text);
+}
+
+static void test_connection_limit(void **state)
+{
+    struct fixture *f = *state;
+    int socks[3];
+    for (int i = 0; i < 3; i++) {
+        dial(f);
+        socks[i] = f->sock;
+        say_text(f, "GET /later HTTP/1.1\r\nHost: h\r\n\r\n");
+        char *text = hear_some(f, "42");
+        assert_non_null(strstr(text, "HTTP/1.1 200 "));
+        free(text);
+    }
+    for (int i = 0; i < 2; i++) { /* a refused one leaves no trace */
+        dial(f);
+        say_text(f, "GET /later HTTP/1.1\r\nHost: h\r\n\r\n");
+        char *text = hear(f, NULL);
+        assert_int_equal(count_of(text, "HTTP/1.1 503 "), 1);
+        assert_int_equal(count_of(text, "Connection: close\r\n"), 1);
+        assert_int_equal(count_of(text, "HTTP/1.1 200 "), 0);
+        free(text);
+        wait_connections(f, 3);
+    }
+    assert_int_equal(stats_of(f).turned_away, 2);
+    close(socks[0]);
+    wait_connections(f, 2);
+    dial(f);
+    say_text(f, "GET /later HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    char *text = hear(f, NULL);
+    assert_int_equal(count_of(text, "HTTP/1.1 200 "), 1);
+    free(text);
+    close(socks[1]);
+    close(socks[2]);
+}
+
+/* Sends a byte of text again and again until the server has enough of it; the answer. */
+static char *drip(struct fixture *f, const char *text)
+{
+    char *answer = calloc(1, 1 << 16);
+    ssize_t len = 0;
+    for (int i = 0; i < 2000; i++) {
+        say(f, text, 1);
+        usleep(20000);
+        ssize_t n = recv(f->sock, answer + len, (1 << 16) - 1 - (size_t)len, MSG_DONTWAIT);
+        if (n == 0)
+            break;
+        if (n > 0)
+            len += n;
+    }
+    close(f->sock);
+    return answer;
+}
+
+static void test_deadlines(void **state)
+{
+    struct fixture *f = *state;
+    dial(f); /* nothing at all */
+    char *text = hear(f, NULL);
+    assert_string_equal(text, "");
+    free(text);
+    dial(f); /* nothing after an answer */
+    say_text(f, "GET /later HTTP/1.1\r\nHost: h\r\n\r\n");
+    text = hear(f, NULL);
+    assert_int_equal(count_of(text, "HTTP/1.1 "), 1);
+    free(text);
+    dial(f); /* a head that never ends */
+    say_text(f, "GET /later HTTP/1.1\r\nHost: h\r\nX: ");
+    text = drip(f, "a");
+    assert_non_null(strstr(text, "HTTP/1.1 408 "));
+    free(text);
+    dial(f); /* a body that stops */
+    say_text(f, "PUT /count HTTP/1.1\r\nHost: h\r\nContent-Length: 9000\r\n\r\nabc");
+    text = hear(f, NULL);
+    assert_non_null(strstr(text, "HTTP/1.1 400 "));
+    assert_non_null(strstr(text, "\r\n\r\n3"));
+    free(text);
+    dial(f); /* a body that drips */
+    say_text(f, "PUT /count HTTP/1.1\r\nHost: h\r\nContent-Length: 9000\r\n\r\n");
+    text = drip(f, "a");
+    assert_non_null(strstr(text, "HTTP/1.1 400 "));
+    free(text);
+    dial(f); /* one that nobody reads */
+    say_text(f, "PUT /refuse HTTP/1.1\r\nHost: h\r\nContent-Length: 9000\r\n\r\n");
+    text = drip(f, "a");
+    assert_non_null(strstr(text, "HTTP/1.1 400 "));
+    free(text);
+    wait_connections(f, 0);
+    assert_int_equal(stats_of(f).timed_out, 6);
+}
+
+/* Nobody takes the answer: the request ends with its connection. */
+static void test_answer_not_taken(void **state)
+{
+    struct fixture *f = *state;
+    dial(f);
+    say_text(f, "GET /stream/50000000 HTTP/1.1\r\nHost: h\r\n\r\n");
+    for (int i = 0; i < 2000 && stats_of(f).connections == 0; i++)
+        usleep(10000);
+    wait_connections(f, 0);
+    assert_int_equal(stats_of(f).timed_out, 1);
+    close(f->sock);
+}
+
 #define WEB_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -343,6 +525,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WEB_TEST(test_pipelining), WEB_TEST(test_large_body), WEB_TEST(test_stream),
         WEB_TEST(test_leaving),    WEB_TEST(test_unread),     WEB_TEST(test_refusals),
+        WEB_TEST(test_half_close),
+        cmocka_unit_test_setup_teardown(test_connection_limit, setup_narrow, teardown),
+        cmocka_unit_test_setup_teardown(test_deadlines, setup_hasty, teardown),
+        cmocka_unit_test_setup_teardown(test_answer_not_taken, setup_hasty, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
