@@ -60,6 +60,8 @@ static const struct setting settings[] = {
     {"admin.host", SETTING_TEXT, PLACE(admin_host), "127.0.0.1", 0, 0, "",
      "numeric address of the admin port, which asks for no credentials; `host` does not change it"},
     {"admin.port", SETTING_INT, PLACE(admin_port), "5300", 0, 65535, "", "0: a free one"},
+    {"admin.hosts", SETTING_TEXT, PLACE(admin_hosts), NULL, 0, 0, "",
+     "names with dots that clients may call the admin port by, separated by commas; `*`: any"},
     {"admin.connections_max", SETTING_INT, PLACE(admin_connections_max), "256", 1, 1000000,
      "connections", "open at once; one more is answered with 503 and closed"},
     {"diagnostics", SETTING_TEXT, PLACE(diagnostics), "info", 0, 0, "",

@@ -29,7 +29,7 @@ struct config {
     int64_t blob_port;
     int64_t blob_connections_max;
     const char *blob_account, *blob_key;
-    const char *admin_host;
+    const char *admin_host, *admin_hosts;
     int64_t admin_port;
     int64_t admin_connections_max;
     const char *diagnostics; /* level of the lines on stderr */

@@ -264,6 +264,7 @@ static enum err open_doors(struct node *node, struct err_info *info)
         .host = config->admin_host,
         .port = (uint16_t)config->admin_port,
         .connections_max = (uint32_t)config->admin_connections_max,
+        .hosts = config->admin_hosts,
         .version = WEIR_VERSION,
         .jobs = {node->jobs, call_jobs},
         .metrics = {{node->blob, front_blob_metrics},

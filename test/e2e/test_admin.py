@@ -2,6 +2,7 @@
 import http.client
 import json
 import re
+import time
 
 from blob_fixtures import raw
 
@@ -78,8 +79,68 @@ def test_refusals(server):
     assert call(server, "POST", "/api/v1/jobs", "x" * (5 << 20))[0] == 413
 
 
+def ask(server, method, path, body=b"", **fields):
+    """Status of a request with exactly these headers."""
+    lines = [f"{method} {path} HTTP/1.1", "Connection: close", f"Content-Length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
+    return int(raw(server.admin, "\r\n".join(lines + ["", ""]).encode() + body).split()[1])
+
+
+def test_pages_are_not_obeyed(server, unique):
+    """A page whose name was made to lead here, and one that posts from elsewhere."""
+    for host in (server.admin, "localhost:5300", "127.0.0.1", "[::1]:5300", "10.1.2.3:80", "weir:5300", "a.localhost"):
+        assert ask(server, "GET", "/metrics", Host=host) == 200, host
+        assert ask(server, "GET", "/api/v1/topics", Host=host) == 200, host
+    for host in ("evil.example", "evil.example:5300", "127.0.0.1.evil.example", "localhost.evil.example", ""):
+        assert ask(server, "GET", "/api/v1/topics", Host=host) == 403, host
+        assert ask(server, "GET", "/metrics", Host=host) == 403, host
+        assert ask(server, "GET", "/livez", Host=host) == 200, host
+    assert ask(server, "GET", "http://evil.example/api/v1/topics", Host=server.admin) == 403
+    name = unique()
+    topic = json.dumps({"name": name}).encode()
+    for fields in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:1"},
+                   {"Sec_Fetch_Site": "cross-site"}):
+        assert ask(server, "POST", "/api/v1/topics", topic, Host=server.admin, **fields) == 403, fields
+        assert ask(server, "DELETE", f"/api/v1/topics/{name}", Host=server.admin, **fields) == 403, fields
+        assert ask(server, "GET", "/api/v1/topics", Host=server.admin, **fields) == 200, fields
+    assert ask(server, "POST", "/api/v1/topics", topic, Host=server.admin, Origin=f"http://{server.admin}") == 201
+    assert ask(server, "DELETE", f"/api/v1/topics/{name}", Host=server.admin) == 204
+
+
+def test_more_names(start_server, tmp_path):
+    (tmp_path / "weir.yaml").write_text("admin:\n  hosts: weir.example, other.example\n")
+    server = start_server("--config", str(tmp_path / "weir.yaml"))
+    for host, status in (("weir.example:5300", 200), ("OTHER.example", 200), ("example", 200), ("a.weir.example", 403)):
+        assert ask(server, "GET", "/api/v1/topics", Host=host) == status, host
+
+
 def test_hostile_bytes(server):
     for data in (b"\x00" * 100, b"GET / HTTP/1.1\n\n", b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
                  b"POST /api/v1/topics HTTP/1.1\r\nHost: x\r\nContent-Length: 1, 1\r\n\r\n1"):
         assert re.match(rb"HTTP/1\.1 400 ", raw(server.admin, data))
     assert call(server, "GET", "/livez")[0] == 200
+
+
+def test_connection_limits(start_server, tmp_path):
+    """One connection too many is told 503 on either HTTP port; the ones there go on, and a free place is taken."""
+    (tmp_path / "weir.yaml").write_text("admin:\n  connections_max: 3\nblob:\n  connections_max: 3\n")
+    server = start_server("--config", str(tmp_path / "weir.yaml"))
+    for address, path, status in ((server.admin, "/livez", 200), (server.blob, "/devstoreaccount1?comp=list", 401)):
+        host, port = address.rsplit(":", 1)
+        kept = [http.client.HTTPConnection(host, int(port), timeout=30) for _ in range(3)]
+        for connection in kept + kept:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            response.read()
+            assert response.status == status
+        text = raw(address, f"GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+        assert text.startswith(b"HTTP/1.1 503 ") and b"\r\nConnection: close\r\n" in text
+        assert address == server.admin or b"x-ms-error-code: ServerBusy" in text
+        kept.pop().close()
+        deadline = time.monotonic() + 20
+        while not raw(address, f"GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode()).startswith(
+                f"HTTP/1.1 {status} ".encode()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for connection in kept:
+            connection.close()

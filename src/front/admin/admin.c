@@ -332,7 +332,8 @@ static void on_request(struct web_request *req, void *arg)
     call->arena = web_arena(req);
     call->shard = web_shard(req);
     call->bs = broker_shard_of(call->admin->broker, call->shard);
-    route(call);
+    if (admin_guard(call))
+        route(call);
 }
 
 /* ---- life ---- */

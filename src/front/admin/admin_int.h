@@ -66,6 +66,15 @@ void admin_fail_with(struct admin_call *call, enum err err, const char *message,
 /* Parses a JSON object of a request body; NULL: answered. */
 json_t *admin_read_object(struct admin_call *call, struct slice body);
 
+/* ---- admin_guard.c ---- */
+
+/* Whether the request may go on by its Host and Origin; false: answered. */
+bool admin_guard(struct admin_call *call);
+/* Whether a Host value names this server; more: a comma list of further names, or NULL. */
+bool admin_host_trusted(struct slice host, const char *more);
+/* Whether an Origin value is this server under the name of host. */
+bool admin_origin_same(struct slice origin, struct slice host);
+
 /* ---- admin_topics.c ---- */
 
 void admin_topics_list(struct admin_call *call);
