@@ -20,19 +20,21 @@
  *
  * Ownership: read at boot; the index is then read-only for any thread.
  *
- * Failure modes: a torn frame ends the file: its round was never acknowledged. A file that cannot
- * be read is reported and its frames are lost to the logs, which then recover from their segments
- * alone.
+ * Failure modes: a torn frame ends the file: its round was never acknowledged. A file that cannot be
+ * read, or for whose index there is no memory, refuses the start, since what it holds may have been
+ * acknowledged and be nowhere else; nobody knows which logs it would be missing from.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/crc32c.h"
-#include "base/diag.h"
+#include "io/fault.h"
 #include "seglog/bytes_int.h"
 #include "seglog/commit_int.h"
 
-enum { JOURNAL_MAGIC = 0x574a4631, JOURNAL_FILE_MAX = 1 << 30, JOURNAL_PATHS_MAX = 4096 };
+enum { JOURNAL_MAGIC = 0x574a4631, JOURNAL_FILE_MAX = 1 << 30, JOURNAL_PATHS_MAX = 1 << 20 };
+
+FAULT_DEFINE(journal_memory, "seglog.journal.memory")
 
 _Static_assert(JOURNAL_FRAME_SIZE == 64, "on-disk size");
 
@@ -102,12 +104,14 @@ static int ref_compare(const void *pa, const void *pb)
     return (a->pos.value > b->pos.value) - (a->pos.value < b->pos.value);
 }
 
-static bool ref_add(struct seglog_store *store, const struct journal_frame *frame, uint32_t file,
-                    struct file_pos pos)
+static enum err ref_add(struct seglog_store *store, const struct journal_frame *frame,
+                        uint32_t file, struct file_pos pos, struct err_info *info)
 {
     void *refs = store->refs;
-    if (!grow(&refs, &store->ref_cap, store->ref_count, 1, sizeof(*store->refs)))
-        return false;
+    ASSERT(file < store->journal_path_count);
+    if (fault_check(&journal_memory) ||
+        !grow(&refs, &store->ref_cap, store->ref_count, 1, sizeof(*store->refs)))
+        return err_info_set(info, ERR_NO_MEMORY, "journal index: out of memory");
     store->refs = refs;
     store->refs[store->ref_count++] = (struct journal_ref){.id = frame->id,
                                                            .base = frame->base,
@@ -117,60 +121,74 @@ static bool ref_add(struct seglog_store *store, const struct journal_frame *fram
                                                            .pos = pos,
                                                            .generation = frame->generation,
                                                            .cycle = frame->cycle};
-    return true;
+    return ERR_OK;
 }
 
-/* Reads one frame at pos into *payload (grown as needed). False: none that holds. */
-static bool frame_read(struct fs_file *file, uint64_t size, uint64_t pos, uint8_t **payload,
-                       uint32_t *payload_cap, struct journal_frame *ret_frame)
+/* One file while it is walked. */
+struct journal_reader {
+    struct fs_file *file;
+    uint64_t size;
+    uint8_t *payload; /* grown as needed */
+    uint32_t payload_cap;
+};
+
+/* Reads the frame at pos. *ret_held: a whole one is there; otherwise the journal, or its round, ends. */
+static enum err frame_read(struct journal_reader *reader, uint64_t pos,
+                           struct journal_frame *ret_frame, bool *ret_held, struct err_info *info)
 {
     uint8_t head[JOURNAL_FRAME_SIZE];
     size_t got;
-    if (pos + JOURNAL_FRAME_SIZE > size ||
-        fs_pread(file, head, sizeof(head), pos, &got, NULL) != ERR_OK || got != sizeof(head) ||
-        !journal_frame_decode(head, ret_frame) || ret_frame->len > size - pos - JOURNAL_FRAME_SIZE)
-        return false;
-    if (*payload_cap < ret_frame->len) {
-        uint8_t *grown = realloc(*payload, ret_frame->len); /* bounded by the file's size */
+    *ret_held = false;
+    ASSERT(pos <= reader->size);
+    if (reader->size - pos < JOURNAL_FRAME_SIZE)
+        return ERR_OK;
+    enum err err = fs_pread(reader->file, head, sizeof(head), pos, &got, info);
+    if (err || got != sizeof(head) || !journal_frame_decode(head, ret_frame) ||
+        ret_frame->len > reader->size - pos - JOURNAL_FRAME_SIZE)
+        return err;
+    if (reader->payload_cap < ret_frame->len) {
+        uint8_t *grown = fault_check(&journal_memory)
+                             ? NULL
+                             : realloc(reader->payload, ret_frame->len); /* within the file */
         if (!grown)
-            return false;
-        *payload = grown;
-        *payload_cap = ret_frame->len;
+            return err_info_set(info, ERR_NO_MEMORY, "journal frame: out of memory");
+        reader->payload = grown;
+        reader->payload_cap = ret_frame->len;
     }
-    if (fs_pread(file, *payload, ret_frame->len, pos + JOURNAL_FRAME_SIZE, &got, NULL) != ERR_OK ||
-        got != ret_frame->len)
-        return false;
-    return journal_frame_holds(head, slice_make(*payload, ret_frame->len));
+    err = fs_pread(reader->file, reader->payload, ret_frame->len, pos + JOURNAL_FRAME_SIZE, &got,
+                   info);
+    if (!err)
+        *ret_held = got == ret_frame->len &&
+                    journal_frame_holds(head, slice_make(reader->payload, ret_frame->len));
+    return err;
 }
 
 static uint64_t align_up(uint64_t value, uint64_t to)
 {
+    ASSERT(to > 0 && value <= UINT64_MAX - to);
     return (value + to - 1) / to * to;
 }
 
 /* Walks one file; frames of another cycle than the first one's are leftovers. */
-static enum err journal_scan(struct seglog_store *store, uint32_t index, struct err_info *info)
+static enum err journal_walk(struct seglog_store *store, struct journal_reader *reader,
+                             uint32_t index, struct err_info *info)
 {
-    struct fs_file *file;
-    enum err err = fs_open(store->fs, store->journal_paths[index], FS_READ, &file, info);
-    if (err)
-        return err;
-    uint64_t size = 0;
-    err = fs_size(file, &size, info);
-    uint8_t *payload = NULL;
-    uint32_t payload_cap = 0;
     struct journal_frame frame;
     uint32_t generation = 0, cycle = 0;
     uint64_t pos = 0;
-    while (!err && pos < size) {
-        bool held = frame_read(file, size, pos, &payload, &payload_cap, &frame);
+    while (pos < reader->size) {
+        bool held;
+        enum err err = frame_read(reader, pos, &frame, &held, info);
+        if (err)
+            return err;
         if (held && pos == 0) {
             generation = frame.generation;
             cycle = frame.cycle;
         }
         if (held && frame.generation == generation && frame.cycle == cycle) {
-            if (!ref_add(store, &frame, index, file_pos(pos + JOURNAL_FRAME_SIZE)))
-                err = err_info_set(info, ERR_NO_MEMORY, "journal index");
+            err = ref_add(store, &frame, index, file_pos(pos + JOURNAL_FRAME_SIZE), info);
+            if (err)
+                return err;
             pos = align_up(pos + JOURNAL_FRAME_SIZE + frame.len, 8);
         } else if (pos % JOURNAL_ALIGN != 0) {
             pos = align_up(pos, JOURNAL_ALIGN); /* the next round */
@@ -178,45 +196,73 @@ static enum err journal_scan(struct seglog_store *store, uint32_t index, struct 
             break;
         }
     }
-    free(payload);
-    fs_close(file);
+    return ERR_OK;
+}
+
+static enum err journal_scan(struct seglog_store *store, uint32_t index, struct err_info *info)
+{
+    struct journal_reader reader = {.file = NULL};
+    ASSERT(index < store->journal_path_count);
+    enum err err = fs_open(store->fs, store->journal_paths[index], FS_READ, &reader.file, info);
+    if (err)
+        return err;
+    err = fs_size(reader.file, &reader.size, info);
+    if (!err)
+        err = journal_walk(store, &reader, index, info);
+    free(reader.payload);
+    fs_close(reader.file);
     return err;
 }
 
+/* Gathers the names of the files. */
+struct journal_list {
+    struct seglog_store *store;
+    uint32_t cap;
+    enum err err;
+    struct err_info *info;
+};
+
 static bool journal_list_each(void *arg, const char *name, enum fs_kind kind)
 {
-    struct seglog_store *store = arg;
+    struct journal_list *list = arg;
+    struct seglog_store *store = list->store;
     size_t len = strlen(name);
-    if (kind != FS_KIND_FILE || len < 8 || strcmp(name + len - 8, ".journal") != 0 ||
-        store->journal_path_count == JOURNAL_PATHS_MAX)
+    if (kind != FS_KIND_FILE || len < 8 || strcmp(name + len - 8, ".journal") != 0)
         return true;
     char path[SEGLOG_PATH_MAX];
     int n = snprintf(path, sizeof(path), "%s/%s", store->journal_dir, name);
-    if (n > 0 && (size_t)n < sizeof(path)) {
-        char *copy = strdup(path);
-        if (copy)
-            store->journal_paths[store->journal_path_count++] = copy;
+    if (n < 0 || (size_t)n >= sizeof(path)) {
+        list->err =
+            err_info_set(list->info, ERR_INVALID_ARGUMENT, "the path of %s is too long", name);
+        return false;
     }
+    void *paths = store->journal_paths;
+    char *copy = fault_check(&journal_memory) ? NULL : strdup(path);
+    if (!copy || store->journal_path_count == JOURNAL_PATHS_MAX ||
+        !grow(&paths, &list->cap, store->journal_path_count, 1, sizeof(*store->journal_paths))) {
+        free(copy);
+        list->err = err_info_set(list->info, ERR_NO_MEMORY, "journal %s: out of memory", name);
+        return false;
+    }
+    store->journal_paths = (char **)paths;
+    store->journal_paths[store->journal_path_count++] = copy;
     return true;
 }
 
 enum err journal_load(struct seglog_store *store, struct err_info *info)
 {
+    struct journal_list list = {.store = store, .info = info};
     ASSERT(store->ref_count == 0 && !store->journal_paths);
-    store->journal_paths = calloc(JOURNAL_PATHS_MAX, sizeof(char *));
-    if (!store->journal_paths)
-        return err_info_set(info, ERR_NO_MEMORY, "journal paths");
-    enum err err = fs_list(store->fs, store->journal_dir, journal_list_each, store, info);
+    enum err err = fs_list(store->fs, store->journal_dir, journal_list_each, &list, info);
+    if (!err)
+        err = list.err;
     for (uint32_t i = 0; !err && i < store->journal_path_count; i++) {
-        struct err_info why;
-        enum err scan = journal_scan(store, i, &why);
-        if (scan == ERR_NO_MEMORY)
-            err = err_info_set(info, scan, "%s", why.text);
-        else if (scan)
-            diag(DIAG_ERROR, "seglog", "journal=%s error=\"%s\"", store->journal_paths[i],
-                 why.text);
+        err = journal_scan(store, i, info);
+        if (err && info)
+            err_info_wrap(info, "acknowledged records may be in this journal alone; repeat the "
+                                "start, or move it away to go on without them");
     }
-    if (store->ref_count > 0)
+    if (!err && store->ref_count > 0)
         qsort(store->refs, store->ref_count, sizeof(*store->refs), ref_compare);
     return err;
 }
@@ -233,6 +279,7 @@ const struct journal_ref *journal_refs_of(const struct seglog_store *store, stru
         else
             high = mid;
     }
+    ASSERT(low <= store->ref_count);
     uint32_t end = low;
     while (end < store->ref_count && journal_id_compare(&store->refs[end].id, &id) == 0)
         end++;

@@ -60,12 +60,12 @@ static enum err generation_step(struct seglog_store *store, struct err_info *inf
     if (len_path < 0 || (size_t)len_path >= sizeof(path))
         return err_info_set(info, ERR_INVALID_ARGUMENT, "path of the data folder is too long");
     int64_t value = 0;
-    if (fs_exists(store->fs, path)) {
-        uint8_t *data = NULL;
-        size_t len = 0;
-        enum err err = fs_read_all(store->fs, path, 64, &data, &len, info);
-        if (err)
-            return err;
+    uint8_t *data = NULL;
+    size_t len = 0;
+    enum err err = fs_read_all(store->fs, path, 64, &data, &len, info);
+    if (err && err != ERR_NOT_FOUND)
+        return err; /* whether or not one is there: a count that starts over would repeat epochs */
+    if (!err) {
         bool good = numtext_read_int64(slice_trim(slice_make(data, len)), &value) && value >= 0 &&
                     value < INT32_MAX;
         free(data);
