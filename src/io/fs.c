@@ -43,6 +43,7 @@ FAULT_DEFINE(fault_unlink, "fs.unlink")
 FAULT_DEFINE(fault_mkdir, "fs.mkdir")
 FAULT_DEFINE(fault_sync_dir, "fs.sync_dir")
 FAULT_DEFINE(fault_list, "fs.list")
+FAULT_DEFINE(fault_stat, "fs.stat")
 
 /* Turns the outcome of a call into an error with words. */
 static enum err fs_result(struct err_info *info, const char *verb, const char *path,
@@ -376,6 +377,8 @@ enum err fs_stat(struct fs *fs, const char *path, struct fs_stat *ret_stat, stru
 {
     *ret_stat = (struct fs_stat){.kind = FS_KIND_OTHER};
     enum err err = fs_path_check(path, info);
+    if (err == ERR_OK)
+        err = fs_fault(&fault_stat, info, "stat", path);
     if (err != ERR_OK)
         return err;
     return fs_result(info, "stat", path, fs->ops->stat(fs, path, ret_stat));

@@ -11,12 +11,13 @@
  * batch>\n" "crc <CRC-32C of the lines above, decimal>\n"
  *
  * Invariants: (1) everything below `offset` was synced before the file was written, indexes and
- * producer snapshot included; (2) segment <= offset, start <= offset.
+ * producer snapshot included; (2) segment <= offset.
  *
  * Ownership: values are the owner shard's; the file is written by a flush on a worker.
  *
  * Failure modes: a missing or damaged file means a walk from the first segment; nothing is lost by
- * it but the start offset of a DeleteRecords inside a segment.
+ * it but the start offset of a DeleteRecords inside a segment. One that the segments contradict is
+ * replaced by one whose offset is the first segment's base, which trusts nothing.
  */
 #include <inttypes.h>
 
@@ -75,7 +76,7 @@ enum err checkpoint_decode(struct slice text, struct checkpoint *ret_checkpoint,
     if (!word_take(&text, "crc ") || !number_take(&text, '\n', &crc) || text.len != 0 ||
         (uint64_t)crc != crc32c(0, all.data, covered))
         return err_info_set(info, ERR_CORRUPT, "checkpoint fails its checksum");
-    if (segment < 0 || pos < 0 || start < 0 || segment > offset || start > offset)
+    if (segment < 0 || pos < 0 || start < 0 || segment > offset)
         return err_info_set(info, ERR_CORRUPT, "checkpoint contradicts itself");
     *ret_checkpoint = (struct checkpoint){.log_start = record_offset(start),
                                           .segment = record_offset(segment),

@@ -22,8 +22,8 @@
  *
  * Ownership: the log is not shared yet; all fields are the worker's.
  *
- * Failure modes: a damaged checkpoint, index, snapshot or epoch file costs a longer walk. Damage of
- * a segment behind the point cuts the log there (counted and reported); damage before it is found
+ * Failure modes: a damaged checkpoint, index, snapshot or epoch file costs a longer walk; one that
+ * is there and cannot be read makes this log fail to open (indexes are made again). Damage of a segment behind the point cuts the log there (counted and reported); damage before it is found
  * by the reader of those batches. A disk that fails makes this log fail to open, and no other.
  */
 #include <inttypes.h>
@@ -92,35 +92,43 @@ static enum err recovery_list(struct recovery *recovery)
     return ERR_OK;
 }
 
-/* A small file of the folder; *ret_data is the caller's to free. False: absent or unreadable. */
-static bool small_file_read(struct seglog *seglog, const char *name, uint8_t **ret_data,
-                            struct slice *ret_text)
+/* A small file of the folder; *ret_data is the caller's to free, NULL: there is none. */
+static enum err small_file_read(struct recovery *recovery, const char *name, uint8_t **ret_data,
+                                struct slice *ret_text)
 {
     char path[SEGLOG_PATH_MAX];
-    int n = snprintf(path, sizeof(path), "%s/%s", seglog->dir, name);
     size_t len = 0;
-    if (n < 0 || (size_t)n >= sizeof(path) || !fs_exists(seglog->fs, path) ||
-        fs_read_all(seglog->fs, path, RECOVER_STATE_MAX, ret_data, &len, NULL) != ERR_OK)
-        return false;
+    *ret_data = NULL;
+    int n = snprintf(path, sizeof(path), "%s/%s", recovery->seglog->dir, name);
+    if (n < 0 || (size_t)n >= sizeof(path))
+        return err_info_set(recovery->info, ERR_INVALID_ARGUMENT, "path too long");
+    enum err err =
+        fs_read_all(recovery->seglog->fs, path, RECOVER_STATE_MAX, ret_data, &len, recovery->info);
+    ASSERT(err || *ret_data);
     *ret_text = slice_make(*ret_data, len);
-    return true;
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
-static void recovery_read_point(struct recovery *recovery)
+/*
+ * What the last flush left. A file that is there and cannot be read is an error of the disk, not a
+ * log without a point: that would be walked from its start, and damage below the point would cut it.
+ */
+static enum err recovery_read_point(struct recovery *recovery)
 {
     struct seglog *seglog = recovery->seglog;
     uint8_t *data = NULL;
     struct slice text;
     struct err_info why;
-    if (small_file_read(seglog, "weir-checkpoint", &data, &text)) {
-        if (checkpoint_decode(text, &recovery->point, &why) == ERR_OK)
-            recovery->has_point = true;
-        else
-            diag(DIAG_WARN, "seglog", "log=%s error=\"%s\"", seglog->name, why.text);
-        free(data);
-    }
+    enum err err = small_file_read(recovery, "weir-checkpoint", &data, &text);
+    if (data && checkpoint_decode(text, &recovery->point, &why) == ERR_OK)
+        recovery->has_point = recovery->point_told = true;
+    else if (data)
+        diag(DIAG_WARN, "seglog", "log=%s error=\"%s\"", seglog->name, why.text);
+    free(data);
     data = NULL;
-    if (recovery->has_point && small_file_read(seglog, "leader-epoch-checkpoint", &data, &text)) {
+    if (!err && recovery->has_point)
+        err = small_file_read(recovery, "leader-epoch-checkpoint", &data, &text);
+    if (data) {
         if (epochs_decode(&seglog->epochs, text, &why) != ERR_OK) {
             diag(DIAG_WARN, "seglog", "log=%s error=\"%s\"", seglog->name, why.text);
             epochs_deinit(&seglog->epochs);
@@ -131,6 +139,7 @@ static void recovery_read_point(struct recovery *recovery)
     } else {
         recovery->has_point = recovery->has_point && recovery->point.offset.value == 0;
     }
+    return err;
 }
 
 static enum err segment_size(struct seglog *seglog, struct record_offset base, uint64_t *ret_size,
@@ -181,6 +190,7 @@ static enum err recovery_segments(struct recovery *recovery)
     if (recovery->has_point && !found &&
         recovery->point.offset.value == seglog->segments[0]->base.value)
         found = true; /* everything below was deleted: nothing to trust, nothing lost */
+    recovery->point_false = recovery->has_point && !found;
     recovery->has_point = recovery->has_point && found;
     if (!recovery->has_point) {
         recovery->walk_index = 0;
@@ -202,10 +212,13 @@ static enum err recovery_producers(struct recovery *recovery, struct record_offs
         uint8_t *data = NULL;
         size_t len = 0;
         struct err_info why;
-        if (!segment_path(path, seglog->dir, upto, ".snapshot") ||
-            fs_read_all(seglog->fs, path, RECOVER_STATE_MAX, &data, &len, &why) != ERR_OK)
+        if (!segment_path(path, seglog->dir, upto, ".snapshot"))
             break;
-        enum err err = producers_decode(&seglog->producers, slice_make(data, len), &why);
+        enum err err =
+            fs_read_all(seglog->fs, path, RECOVER_STATE_MAX, &data, &len, recovery->info);
+        if (err)
+            return err; /* the batches tell less: those of deleted segments are gone */
+        err = producers_decode(&seglog->producers, slice_make(data, len), &why);
         free(data);
         good = err == ERR_OK;
         seglog->snapshots[0] = good ? upto : record_offset(-1);
@@ -281,11 +294,10 @@ static enum err recovery_drop_behind(struct recovery *recovery, uint32_t last)
         struct segment *segment = seglog->segments[seglog->segment_count - 1];
         for (uint32_t k = 0; k < 3; k++) {
             char path[SEGLOG_PATH_MAX];
-            if (!segment_path(path, seglog->dir, segment->base, suffixes[k]) ||
-                !fs_exists(seglog->fs, path))
-                continue;
+            if (!segment_path(path, seglog->dir, segment->base, suffixes[k]))
+                return err_info_set(recovery->info, ERR_INVALID_ARGUMENT, "path too long");
             enum err err = fs_unlink(seglog->fs, path, recovery->info);
-            if (err)
+            if (err && err != ERR_NOT_FOUND)
                 return err;
         }
         diag(DIAG_WARN, "seglog", "log=%s segment=%" PRId64 " dropped=yes", seglog->name,
@@ -327,6 +339,37 @@ static enum err recovery_run(struct recovery *recovery)
     return err;
 }
 
+/*
+ * Replaces a recovery point that the files contradict by one that trusts nothing: once the log has grown past its
+ * position, the next start would take it for true.
+ */
+static enum err recovery_point_reset(struct recovery *recovery)
+{
+    struct seglog *seglog = recovery->seglog;
+    struct record_offset base = seglog->segments[0]->base;
+    struct bytebuf text;
+    char path[SEGLOG_PATH_MAX];
+    diag(DIAG_ERROR, "seglog",
+         "log=%s point=%" PRId64 " error=\"not in the segments; they were walked\"", seglog->name,
+         recovery->point.offset.value);
+    recovery->point = (struct checkpoint){.log_start = seglog->start,
+                                          .segment = base,
+                                          .offset = base,
+                                          .first_ms = -1,
+                                          .max_ms = -1,
+                                          .max_ms_last = record_offset(-1)};
+    int n = snprintf(path, sizeof(path), "%s/weir-checkpoint", seglog->dir);
+    if (n < 0 || (size_t)n >= sizeof(path))
+        return err_info_set(recovery->info, ERR_INVALID_ARGUMENT, "path too long");
+    bytebuf_init(&text, 4096);
+    checkpoint_encode(&recovery->point, &text);
+    enum err err = text.failed
+                       ? err_info_set(recovery->info, ERR_NO_MEMORY, "opening %s", seglog->name)
+                       : fs_write_atomic(seglog->fs, path, bytebuf_slice(&text), recovery->info);
+    bytebuf_deinit(&text);
+    return err;
+}
+
 /* Step 5, and the rest of the fields. */
 static enum err recovery_finish(struct recovery *recovery)
 {
@@ -339,10 +382,14 @@ static enum err recovery_finish(struct recovery *recovery)
             err = fs_sync_dir(seglog->fs, seglog->commit->store->folder, recovery->info);
     }
     seglog->start = seglog->segments[0]->base;
-    if (recovery->has_point)
+    if (recovery->point_told)
         seglog->start = record_offset_max(seglog->start, recovery->point.log_start);
-    if (record_offset_before(seglog->end, seglog->start))
+    if (record_offset_before(seglog->end, seglog->start)) {
         seglog->start = seglog->end;
+        recovery->point_false = true; /* its start would hide what is appended now */
+    }
+    if (!err && recovery->point_false)
+        err = recovery_point_reset(recovery);
     for (uint32_t i = 0; i < seglog->segment_count; i++) {
         struct segment *segment = seglog->segments[i];
         segment->written = segment->bytes;
@@ -373,10 +420,10 @@ enum err seglog_recover(struct seglog *seglog, const struct seglog_open *open, i
     enum err err = recovery_folder(&recovery, open->must_exist);
     if (!err)
         err = recovery_list(&recovery);
-    if (!err) {
-        recovery_read_point(&recovery);
+    if (!err)
+        err = recovery_read_point(&recovery);
+    if (!err)
         err = recovery_segments(&recovery);
-    }
     if (!err)
         err = recovery_run(&recovery);
     if (!err)

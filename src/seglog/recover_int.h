@@ -18,6 +18,8 @@ struct recovery {
     bool hole_told;
     bool fresh; /* no segment file yet */
     bool has_point;
+    bool point_told; /* a checkpoint was read, usable or not: its log start holds */
+    bool point_false; /* the files contradict it: it must not be met again */
     bool changed; /* something was cut or appended */
     bool suspect; /* a sync failed before: bytes behind the point are written again */
     struct checkpoint point;

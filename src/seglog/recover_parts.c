@@ -49,22 +49,28 @@ static void topic_id_text(char out[TOPIC_ID_TEXT], const uint8_t id[16])
     out[n] = 0;
 }
 
-/* Whether the folder belongs to this topic id; a folder without whole metadata counts as ours. */
-static bool folder_is_ours(struct seglog *seglog, const char *path, const char *id_text)
+/*
+ * Whether the folder belongs to this topic id; one without whole metadata counts as ours: its making was cut short.
+ * A file that cannot be read decides nothing: what another topic of this name left is not to be served.
+ */
+static enum err folder_whose(struct recovery *recovery, const char *path, const char *id_text,
+                             bool *ret_ours)
 {
     uint8_t *data = NULL;
     size_t len = 0;
-    if (!fs_exists(seglog->fs, path) ||
-        fs_read_all(seglog->fs, path, METADATA_MAX, &data, &len, NULL) != ERR_OK)
-        return true;
+    *ret_ours = true;
+    enum err err =
+        fs_read_all(recovery->seglog->fs, path, METADATA_MAX, &data, &len, recovery->info);
+    if (err)
+        return err == ERR_NOT_FOUND ? ERR_OK : err;
     struct slice text = slice_make(data, len);
     struct slice head = SLICE_LIT("version: 0\ntopic_id: ");
     struct slice id = slice_sub(text, head.len, TOPIC_ID_TEXT - 1);
     bool whole = slice_starts_with(text, head) && text.len == head.len + TOPIC_ID_TEXT &&
                  text.data[text.len - 1] == '\n' && slice_find_byte(id, 0, 0) == SIZE_MAX;
-    bool ours = !whole || slice_equal(id, slice_cstr(id_text));
+    *ret_ours = !whole || slice_equal(id, slice_cstr(id_text));
     free(data);
-    return ours;
+    return ERR_OK;
 }
 
 static enum err folder_create(struct recovery *recovery, const char *metadata, const char *id_text)
@@ -88,31 +94,47 @@ static enum err folder_create(struct recovery *recovery, const char *metadata, c
     return err;
 }
 
+/* Moves what a deleted topic of this name left out of the way. */
+static enum err folder_move_away(struct recovery *recovery)
+{
+    struct seglog *seglog = recovery->seglog;
+    char away[SEGLOG_PATH_MAX];
+    int n = snprintf(away, sizeof(away), "%s.%" PRIx64 "-delete", seglog->dir,
+                     (uint64_t)recovery->now_ms);
+    if (n < 0 || (size_t)n >= sizeof(away))
+        return err_info_set(recovery->info, ERR_INVALID_ARGUMENT, "path too long");
+    enum err err = fs_rename(seglog->fs, seglog->dir, away, recovery->info);
+    if (err)
+        return err;
+    diag(DIAG_WARN, "seglog", "log=%s folder=\"of a deleted topic\" moved_to=%s", seglog->name,
+         away);
+    struct err_info ignored;
+    if (fs_remove_tree(seglog->fs, away, &ignored) != ERR_OK)
+        diag(DIAG_WARN, "seglog", "folder=%s error=\"%s\"", away, ignored.text);
+    return ERR_OK;
+}
+
 enum err recovery_folder(struct recovery *recovery, bool must_exist)
 {
     struct seglog *seglog = recovery->seglog;
     char id_text[TOPIC_ID_TEXT];
     char metadata[SEGLOG_PATH_MAX];
+    struct fs_stat stat;
     topic_id_text(id_text, seglog->id.topic_id);
     int n = snprintf(metadata, sizeof(metadata), "%s/partition.metadata", seglog->dir);
     if (n < 0 || (size_t)n >= sizeof(metadata))
         return err_info_set(recovery->info, ERR_INVALID_ARGUMENT, "path too long");
-    if (fs_exists(seglog->fs, seglog->dir)) {
-        if (folder_is_ours(seglog, metadata, id_text))
-            return ERR_OK;
-        char away[SEGLOG_PATH_MAX];
-        n = snprintf(away, sizeof(away), "%s.%" PRIx64 "-delete", seglog->dir,
-                     (uint64_t)recovery->now_ms);
-        if (n < 0 || (size_t)n >= sizeof(away))
-            return err_info_set(recovery->info, ERR_INVALID_ARGUMENT, "path too long");
-        enum err err = fs_rename(seglog->fs, seglog->dir, away, recovery->info);
+    enum err err = fs_stat(seglog->fs, seglog->dir, &stat, recovery->info);
+    if (err && err != ERR_NOT_FOUND)
+        return err;
+    if (!err) {
+        bool ours = false;
+        err = folder_whose(recovery, metadata, id_text, &ours);
+        if (err || ours)
+            return err;
+        err = folder_move_away(recovery);
         if (err)
             return err;
-        diag(DIAG_WARN, "seglog", "log=%s folder=\"of a deleted topic\" moved_to=%s", seglog->name,
-             away);
-        struct err_info ignored;
-        if (fs_remove_tree(seglog->fs, away, &ignored) != ERR_OK)
-            diag(DIAG_WARN, "seglog", "folder=%s error=\"%s\"", away, ignored.text);
     }
     if (must_exist)
         return err_info_set(recovery->info, ERR_NOT_FOUND, "no folder %s", seglog->dir);

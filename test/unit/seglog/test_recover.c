@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/diag.h"
+#include "io/fault.h"
 #include "io/fs_sim.h"
 #include "log_rig.h"
 #include "seglog/seglog_int.h"
@@ -250,6 +251,41 @@ static void damaged_helpers(void **state)
     }
 }
 
+/* A recovery point that the files contradict is given up for good: it says nothing of what is appended afterwards. */
+static void point_contradicted(int64_t start)
+{
+    struct bench bench;
+    struct bytebuf whole;
+    bench_start(&bench);
+    append_some(&bench, BATCHES);
+    assert_int_equal(log_rig_trim(&bench.rig, bench.seglog, start), ERR_OK);
+    bench_reopen(&bench, false);
+    file_load(&bench, log_file, &whole);
+    size_t size = whole.len / BATCHES;
+    file_store(&bench, log_file, slice_make(whole.data, size * 2));
+    bench_boot(&bench);
+    start = start < 2 ? start : 2;
+    expect_all(&bench, start, 2);
+    int64_t end = 2;
+    for (; end <= BATCHES + 4; end++) /* of another size: no batch begins where the point was */
+        assert_int_equal(log_rig_append(&bench.rig, bench.seglog, log_rig_batch("longer", 1, t0),
+                                        SEGLOG_ACK_DURABLE, NULL),
+                         ERR_OK);
+    bench_reopen(&bench, true);
+    bench_boot(&bench);
+    assert_int_equal(seglog_bounds(bench.seglog).start.value, start);
+    expect_all(&bench, start, end);
+    bytebuf_deinit(&whole);
+    bench_end(&bench);
+}
+
+static void point_behind_the_end(void **state)
+{
+    (void)state;
+    point_contradicted(1);
+    point_contradicted(5); /* the log start lies behind the end as well */
+}
+
 /* A full disk is a refusal that can be repeated; nothing of it stays. */
 static void full_disk(void **state)
 {
@@ -368,6 +404,113 @@ static void offline_log_keeps_its_journal(void **state)
     bench_end(&bench);
 }
 
+/* ---- faults while a log opens ---- */
+
+enum { OPEN_END = 30, OPEN_START = 17, OPEN_PRODUCER = 7 };
+
+/* A log of several segments, closed well: records were deleted from its front, a producer is known. */
+static void open_prepare(struct bench *bench, bool damaged)
+{
+    bench_start(bench);
+    bench->config.segment_bytes = 1000;
+    seglog_config_set(bench->seglog, &bench->config);
+    append_some(bench, OPEN_END - 1);
+    assert_int_equal(log_rig_append(&bench->rig, bench->seglog,
+                                    log_rig_producer_batch(OPEN_PRODUCER, 3, 5, 1, t0),
+                                    SEGLOG_ACK_DURABLE, NULL),
+                     ERR_OK);
+    assert_int_equal(log_rig_trim(&bench->rig, bench->seglog, OPEN_START), ERR_OK);
+    bench_reopen(bench, false);
+    if (damaged) /* a batch far below the recovery point */
+        assert_int_equal(fs_sim_bit_flip(bench->fs, "data/topics/t-0/00000000000000000013.log",
+                                         5 * 8 * 72 + 8 * 40, NULL),
+                         ERR_OK);
+    assert_true(log_rig_boot(&bench->rig));
+}
+
+static void open_expect_whole(struct bench *bench, bool damaged)
+{
+    struct seglog_producer producer;
+    struct seglog_bounds bounds = seglog_bounds(bench->seglog);
+    assert_int_equal(bounds.start.value, OPEN_START);
+    assert_int_equal(bounds.end.value, OPEN_END);
+    if (!damaged)
+        expect_all(bench, OPEN_START, OPEN_END);
+    assert_true(seglog_producer_get(bench->seglog, OPEN_PRODUCER, &producer));
+    assert_int_equal(producer.last_sequence, 5);
+}
+
+/* Whichever call fails: the log does not open, or nothing of it is missing; and so it is at the next start. */
+static void open_under_fault(const char *point, enum err err, bool damaged)
+{
+    bool fired = true;
+    for (uint64_t nth = 0; fired; nth++) {
+        struct bench bench;
+        struct seglog_open open;
+        open_prepare(&bench, damaged);
+        assert_true(fault_arm(point, nth, 1, err));
+        if (log_rig_open_err(&bench.rig, "t-0", 1, &bench.config, &open) == ERR_OK) {
+            bench.seglog = open.seglog;
+            fired = fault_fired(point) > 0;
+            fault_disarm_all();
+            open_expect_whole(&bench, damaged);
+            bench_reopen(&bench, nth % 2 == 0);
+        } else {
+            fault_disarm_all();
+            log_rig_shutdown(&bench.rig);
+        }
+        bench_boot(&bench);
+        open_expect_whole(&bench, damaged);
+        bench_end(&bench);
+    }
+}
+
+static void reads_fail_while_a_log_opens(void **state)
+{
+    (void)state;
+    open_under_fault("fs.read", ERR_DISK_IO, false);
+    open_under_fault("fs.read", ERR_DISK_IO, true);
+}
+
+static void files_do_not_open_while_a_log_does(void **state)
+{
+    (void)state;
+    open_under_fault("fs.open", ERR_DISK_IO, true);
+    open_under_fault("fs.open", ERR_LIMIT, false);
+}
+
+static void names_are_not_found_out_while_a_log_opens(void **state)
+{
+    (void)state;
+    open_under_fault("fs.stat", ERR_DISK_IO, true);
+    open_under_fault("fs.list", ERR_DISK_IO, false);
+}
+
+/* What a topic of the same name left is never served, whether or not it can be told at once. */
+static void another_topics_folder_under_fault(void **state)
+{
+    (void)state;
+    static const char *const points[] = {"fs.read", "fs.open", "fs.stat"};
+    for (size_t i = 0; i < 3; i++) {
+        bool fired = true;
+        for (uint64_t nth = 0; fired; nth++) {
+            struct bench bench;
+            struct seglog_open open;
+            open_prepare(&bench, false);
+            assert_true(fault_arm(points[i], nth, 1, ERR_DISK_IO));
+            enum err err = log_rig_open_err(&bench.rig, "t-0", 2, &bench.config, &open);
+            fired = fault_fired(points[i]) > 0;
+            fault_disarm_all();
+            if (err)
+                assert_int_equal(log_rig_open_err(&bench.rig, "t-0", 2, &bench.config, &open),
+                                 ERR_OK);
+            bench.seglog = open.seglog;
+            expect_all(&bench, 0, 0);
+            bench_end(&bench);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -375,9 +518,14 @@ int main(void)
         cmocka_unit_test(flipped_bits_behind_the_point),
         cmocka_unit_test(damage_below_the_point_is_told),
         cmocka_unit_test(damaged_helpers),
+        cmocka_unit_test(point_behind_the_end),
         cmocka_unit_test(full_disk),
         cmocka_unit_test(failed_sync),
         cmocka_unit_test(offline_log_keeps_its_journal),
+        cmocka_unit_test(reads_fail_while_a_log_opens),
+        cmocka_unit_test(files_do_not_open_while_a_log_does),
+        cmocka_unit_test(names_are_not_found_out_while_a_log_opens),
+        cmocka_unit_test(another_topics_folder_under_fault),
     };
     diag_level_set(DIAG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
