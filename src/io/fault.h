@@ -3,7 +3,8 @@
  *
  * A point that is not armed costs one relaxed load. Arming by count repeats exactly; arming by odds
  * draws from a seeded generator. The file seam has the points fs.open, fs.read, fs.write, fs.sync,
- * fs.truncate, fs.zero, fs.rename, fs.unlink, fs.mkdir, fs.sync_dir, fs.list, fs.stat.
+ * fs.truncate, fs.zero, fs.rename, fs.unlink, fs.mkdir, fs.sync_dir, fs.list, fs.stat; the real
+ * reactor has net.watch.
  *
  *     FAULT_DEFINE(fault_roll, "seglog.roll");
  *     enum err err = fault_check(&fault_roll);   // ERR_OK unless armed and due

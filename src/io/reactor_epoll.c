@@ -13,12 +13,15 @@
  * (3) The registered event mask equals what the conn wants; a conn that wants nothing is not in
  *     the set, so a hang-up cannot spin.
  * (4) One spare descriptor is kept, to accept and drop a connection when the process has no
- *     descriptor left.
+ *     descriptor left. Where even that fails the listener rests: a connection that can be neither
+ *     accepted nor dropped must not keep the loop turning.
+ * (5) A conn that the set refuses is in `broken` until its owner was told with a readiness
+ *     callback: no conn is ever silent for lack of kernel memory.
  *
  * Ownership and shard: owner. wake may be called from any thread: it only writes the eventfd.
  *
  * Failure modes: port in use and bad address are reported with words; a reset shows as CONN_LOST;
- * no descriptors: new connections are dropped, with one line.
+ * no descriptors: new connections are dropped, with at most one line a second.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,12 +38,17 @@
 
 #include "base/diag.h"
 #include "io/address.h"
+#include "io/fault.h"
 #include "io/reactor_int.h"
 #include "io/workpool.h"
 
 #define EPOLL_EVENTS_MAX 256
 #define EPOLL_ACCEPTS_MAX 64
 #define EPOLL_BACKLOG 1024
+#define EPOLL_REST_US 100000     /* of a listener that could not even drop */
+#define EPOLL_REPORT_US 1000000u /* between two lines about dropped connections */
+
+FAULT_DEFINE(fault_watch, "net.watch")
 
 enum source_kind { SOURCE_WAKE, SOURCE_LISTENER, SOURCE_CONN };
 
@@ -59,12 +67,16 @@ struct epoll_reactor {
     bool no_pwait2;
     struct workpool *pool;
     struct list_node closed; /* conns and listeners to free when the turn ends */
+    struct list_node broken; /* conns that the set refused and that wait to be told */
+    uint64_t report_us;      /* no line about dropped connections before */
+    unsigned dropped;        /* since the last line */
 };
 
 struct epoll_conn {
     struct conn base;
     struct source source;
-    uint32_t mask; /* registered events; 0: not in the set */
+    struct list_node broken; /* in the reactor's list, or alone */
+    uint32_t mask;           /* registered events; 0: not in the set */
     bool registered;
     bool connecting;
     bool failed;
@@ -74,6 +86,7 @@ struct epoll_conn {
 struct epoll_listener {
     struct listener base;
     struct source source;
+    struct timer rest; /* armed: not in the set until it fires */
     bool is_closed;
 };
 
@@ -114,6 +127,8 @@ static bool epoll_conn_register(struct epoll_conn *conn)
         return true;
     struct epoll_event event = {.events = mask, .data.ptr = &conn->source};
     int op = mask == 0 ? EPOLL_CTL_DEL : conn->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    if (mask != 0 && fault_check(&fault_watch) != ERR_OK)
+        return false;
     if (epoll_ctl(reactor->epoll_fd, op, conn->source.fd, &event) != 0)
         return false;
     conn->mask = mask;
@@ -131,11 +146,13 @@ static bool epoll_conn_adopt(struct reactor *reactor, struct conn *base)
 static void epoll_conn_want(struct conn *base)
 {
     struct epoll_conn *conn = (struct epoll_conn *)base;
-    ASSERT(!conn->is_closed);
-    /* Changing a registered descriptor only fails for lack of kernel memory: the conn is given up
-     * as lost. */
+    ASSERT(!conn->is_closed && base->reactor);
+    /* Adding a descriptor fails for lack of kernel memory: the conn is given up as lost, and its
+     * owner hears of it in the next turn. */
     if (!epoll_conn_register(conn))
         conn->failed = true;
+    if (conn->failed && (base->want_read || base->want_write) && list_empty(&conn->broken))
+        list_push_back(&epoll_of(base->reactor)->broken, &conn->broken);
 }
 
 static enum conn_io epoll_conn_errno(struct epoll_conn *conn)
@@ -193,6 +210,7 @@ static void epoll_conn_close(struct conn *base)
     struct epoll_conn *conn = (struct epoll_conn *)base;
     ASSERT(!conn->is_closed);
     conn->is_closed = true;
+    list_remove(&conn->broken);
     close(conn->source.fd); /* leaves the epoll set with it */
     if (base->reactor)
         list_push_back(&epoll_of(base->reactor)->closed, &conn->source.closed);
@@ -223,6 +241,7 @@ static struct epoll_conn *epoll_conn_create(int fd, const struct sockaddr_storag
     conn->base.impl = &epoll_conn_impl;
     conn->base.loopback = address_is_loopback(peer);
     conn->source = (struct source){.kind = SOURCE_CONN, .fd = fd};
+    list_init(&conn->broken);
     address_format(peer, conn->base.peer, sizeof(conn->base.peer));
     struct sockaddr_storage local = {0};
     socklen_t len = sizeof(local);
@@ -264,6 +283,7 @@ static void epoll_listener_close(struct listener *base)
     struct epoll_listener *listener = (struct epoll_listener *)base;
     ASSERT(!listener->is_closed);
     listener->is_closed = true;
+    timer_cancel(base->reactor, &listener->rest);
     close(listener->source.fd);
     list_push_back(&epoll_of(base->reactor)->closed, &listener->source.closed);
 }
@@ -293,6 +313,29 @@ static enum err epoll_bind(const char *host, uint16_t port, int *ret_fd, struct 
     return ERR_OK;
 }
 
+/* Takes the spare descriptor again and puts the listener back into the set; rests once more when
+ * that fails. */
+static void epoll_listener_rested(struct timer *timer)
+{
+    struct epoll_listener *listener = CONTAINER_OF(timer, struct epoll_listener, rest);
+    ASSERT(!listener->is_closed);
+    struct epoll_reactor *reactor = epoll_of(listener->base.reactor);
+    if (reactor->spare_fd < 0)
+        reactor->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listener->source};
+    if (epoll_ctl(reactor->epoll_fd, EPOLL_CTL_ADD, listener->source.fd, &event) != 0)
+        timer_arm(&reactor->base, &listener->rest, EPOLL_REST_US);
+}
+
+/* The set is level-triggered: a connection that stays in the backlog would be reported at once and
+ * for ever. */
+static void epoll_listener_rest(struct epoll_reactor *reactor, struct epoll_listener *listener)
+{
+    ASSERT(!timer_armed(&listener->rest));
+    if (epoll_ctl(reactor->epoll_fd, EPOLL_CTL_DEL, listener->source.fd, NULL) == 0)
+        timer_arm(&reactor->base, &listener->rest, EPOLL_REST_US);
+}
+
 static enum err epoll_listen(struct reactor *reactor, const char *host, uint16_t port,
                              struct listener **ret_listener, struct err_info *info)
 {
@@ -306,6 +349,7 @@ static enum err epoll_listen(struct reactor *reactor, const char *host, uint16_t
         return err_info_set(info, ERR_NO_MEMORY, "listen on %s port %u: out of memory", host, port);
     }
     listener->source = (struct source){.kind = SOURCE_LISTENER, .fd = fd};
+    timer_init(&listener->rest, epoll_listener_rested);
     struct sockaddr_storage local = {0};
     socklen_t len = sizeof(local);
     getsockname(fd, (struct sockaddr *)&local, &len);
@@ -323,16 +367,32 @@ static enum err epoll_listen(struct reactor *reactor, const char *host, uint16_t
     return ERR_OK;
 }
 
-/* No descriptor left: gives up the spare one to take the connection off the queue and drop it. */
-static void epoll_accept_drop(struct epoll_reactor *reactor, int listen_fd)
+/* One line a second says how many connections were dropped or left waiting. */
+static void epoll_drop_report(struct epoll_reactor *reactor)
 {
-    diag(DIAG_WARN, "io", "event=accept_dropped reason=no_descriptors");
+    reactor->dropped++;
+    if (reactor->base.now_us < reactor->report_us)
+        return;
+    diag(DIAG_WARN, "io", "event=accept_dropped reason=no_descriptors count=%u", reactor->dropped);
+    reactor->report_us = reactor->base.now_us + EPOLL_REPORT_US;
+    reactor->dropped = 0;
+}
+
+/*
+ * No descriptor left: gives up the spare one to take the connection off the queue and drop it.
+ * False: that failed too, since another thread was faster to take the descriptor, or the spare was
+ * lost before.
+ */
+static bool epoll_accept_drop(struct epoll_reactor *reactor, int listen_fd)
+{
+    epoll_drop_report(reactor);
     if (reactor->spare_fd >= 0)
         close(reactor->spare_fd);
     int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0)
         close(fd);
     reactor->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return fd >= 0;
 }
 
 static void epoll_accept(struct epoll_reactor *reactor, struct epoll_listener *listener)
@@ -343,10 +403,13 @@ static void epoll_accept(struct epoll_reactor *reactor, struct epoll_listener *l
         int fd = accept4(listener->source.fd, (struct sockaddr *)&peer, &len,
                          SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE)
-                epoll_accept_drop(reactor, listener->source.fd);
-            if (errno == ECONNABORTED || errno == EINTR)
+            int rc = errno;
+            if (rc == ECONNABORTED || rc == EINTR)
                 continue;
+            bool dry = rc == EMFILE || rc == ENFILE;
+            if ((dry && !epoll_accept_drop(reactor, listener->source.fd)) || rc == ENOBUFS ||
+                rc == ENOMEM)
+                epoll_listener_rest(reactor, listener);
             return;
         }
         struct epoll_conn *conn = epoll_conn_create(fd, &peer);
@@ -391,6 +454,20 @@ static void epoll_event_run(struct epoll_reactor *reactor, const struct epoll_ev
     }
 }
 
+/* Tells the owners of conns that the set refused: their next receive or send shows the loss. */
+static void epoll_run_broken(struct epoll_reactor *reactor)
+{
+    struct list_node *node;
+    while ((node = list_pop_front(&reactor->broken)) != NULL) {
+        struct epoll_conn *conn = CONTAINER_OF(node, struct epoll_conn, broken);
+        ASSERT(conn->failed && !conn->is_closed);
+        if (conn->base.want_read)
+            conn_ready_read(&conn->base);
+        else if (conn->base.want_write)
+            conn_ready_write(&conn->base);
+    }
+}
+
 static void epoll_free_closed(struct epoll_reactor *reactor)
 {
     struct list_node *node;
@@ -408,7 +485,9 @@ static int epoll_sleep(struct epoll_reactor *reactor, struct epoll_event *events
     if (!reactor->no_pwait2) {
         struct timespec ts = {(time_t)(wait_us / 1000000), (long)(wait_us % 1000000) * 1000};
         int n = epoll_pwait2(reactor->epoll_fd, events, EPOLL_EVENTS_MAX, &ts, NULL);
-        if (n >= 0 || errno != ENOSYS)
+        /* Older kernels do not know the call, and older containers' filters answer EPERM to what
+         * they do not know. */
+        if (n >= 0 || (errno != ENOSYS && errno != EPERM))
             return n;
         reactor->no_pwait2 = true;
     }
@@ -428,7 +507,7 @@ void reactor_epoll_turn(struct reactor *base, uint64_t max_wait_us)
         wait_us = left < wait_us ? left : wait_us;
     }
     atomic_store(&base->sleeping, true);
-    if (reactor_busy(base))
+    if (reactor_busy(base) || !list_empty(&reactor->broken))
         wait_us = 0;
     int n = epoll_sleep(reactor, events, wait_us);
     atomic_store(&base->sleeping, false);
@@ -436,6 +515,7 @@ void reactor_epoll_turn(struct reactor *base, uint64_t max_wait_us)
     epoll_clock(base);
     for (int i = 0; i < n; i++)
         epoll_event_run(reactor, &events[i]);
+    epoll_run_broken(reactor);
     reactor_turn_rest(base);
     epoll_free_closed(reactor);
 }
@@ -473,6 +553,7 @@ enum err reactor_epoll_create(struct workpool *pool, struct reactor **ret_reacto
         return err_info_set(info, ERR_NO_MEMORY, "out of memory for a reactor");
     reactor_init(&reactor->base, &epoll_ops);
     list_init(&reactor->closed);
+    list_init(&reactor->broken);
     reactor->pool = pool;
     reactor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     reactor->wake =
