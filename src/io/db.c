@@ -1,25 +1,26 @@
 /*
- * One SQLite database for all shards.
+ * Role: one SQLite database for all shards.
  *
- * Picture:
- *
- *     any shard --task message--> home shard: queue --batch--> worker: BEGIN, savepoint per task,
- * COMMIT
- *         ^----------------------- answers, after the commit --------------------'
+ *     any shard --task message--> home shard: queue --batch--> worker: BEGIN
+ *         ^                                                    savepoint per task
+ *         |                                                    COMMIT
+ *         '------------------ answers, after the commit ---------'
  *     each shard: own queue --> worker: own read connection, BEGIN ... COMMIT
  *
- * Invariants:
- *  (1) At most one write batch is out: the writing connection is used by one thread at a time. The
- * same per reader. (2) A write task that answers ERR_OK is durable: its answer leaves after COMMIT
- * with synchronous=FULL. (3) A task that fails undoes only itself, unless SQLite rolled the whole
- * transaction back; then all of the batch fail. (4) Tasks are answered in the order they came, on
- * the shard they came from.
+ * Invariants
+ * (1) At most one batch of a lane is out: its connection is used by one thread at a time.
+ * (2) A write task that answers ERR_OK is durable: its answer leaves after COMMIT with
+ *     synchronous=FULL.
+ * (3) A task that fails undoes only itself. Where its savepoint cannot be taken back, or SQLite
+ *     rolled back the transaction by itself, all of the batch fail: never is a part of a task
+ *     committed with the others.
+ * (4) Tasks are answered in the order they came, on the shard they came from.
  *
- * Ownership: queue and batch belong to the home shard (index 0), a reader to its shard; while a
- * batch is out the worker owns it. No dedicated thread: the simulator runs the same code.
+ * Ownership and shard: queue and batch belong to the home shard (index 0), a reader to its shard;
+ * while a batch is out the worker owns it. No dedicated thread: the simulator runs the same code.
  *
- * Failures: a full disk fails the batch and leaves the database usable; a failed sync poisons the
- * file (sqlite_vfs.c), and every later write fails with ERR_DISK_IO until a restart.
+ * Failure modes: a full disk fails the batch and leaves the database usable; a failed sync poisons
+ * the file (sqlite_vfs.c), and every later write fails with ERR_DISK_IO until a restart.
  */
 #include "io/db.h"
 
@@ -263,9 +264,11 @@ static void db_batch_fail(struct db_lane *lane, uint32_t count, enum err err,
     }
 }
 
+/* Ends in the transaction of the batch, or, where only that keeps (3), outside of any. */
 static void db_task_run(struct db_lane *lane, struct db_task *task)
 {
     sqlite3 *sqlite = lane->sqlite;
+    ASSERT(!sqlite3_get_autocommit(sqlite));
     task->info = (struct err_info){0};
     task->err = db_exec(sqlite, "SAVEPOINT task", &task->info);
     if (task->err)
@@ -273,11 +276,21 @@ static void db_task_run(struct db_lane *lane, struct db_task *task)
     task->err = task->run(task, sqlite);
     if (sqlite3_get_autocommit(sqlite))
         return; /* SQLite rolled everything back */
-    if (task->err)
-        (void)db_exec(sqlite, "ROLLBACK TO task", NULL);
-    enum err err = db_exec(sqlite, "RELEASE task", task->err ? NULL : &task->info);
+    enum err undone = task->err ? db_exec(sqlite, "ROLLBACK TO task", NULL) : ERR_OK;
+    enum err closed = db_exec(sqlite, "RELEASE task", task->err ? NULL : &task->info);
     if (!task->err)
-        task->err = err;
+        task->err = closed;
+    if (undone || closed)
+        (void)db_exec(sqlite, "ROLLBACK", NULL);
+}
+
+/* What the innocent tasks of a batch hear when one of them took it down: a sick disk is news for
+ * all, a mistake of its own is not. */
+static enum err db_shared_cause(enum err err)
+{
+    return err == ERR_DISK_FULL || err == ERR_DISK_IO || err == ERR_NO_MEMORY || err == ERR_CORRUPT
+               ? err
+               : ERR_INTERNAL;
 }
 
 static void db_batch_run(struct db_lane *lane)
@@ -296,8 +309,12 @@ static void db_batch_run(struct db_lane *lane)
         struct db_task *task = lane->batch[i];
         db_task_run(lane, task);
         if (sqlite3_get_autocommit(sqlite)) { /* (3) */
-            info = task->info;
-            db_batch_fail(lane, count, task->err ? task->err : ERR_DISK_IO, &info);
+            enum err cause = db_shared_cause(task->err);
+            if (cause == task->err)
+                info = task->info;
+            else
+                cause = err_info_set(&info, cause, "another request undid the transaction");
+            db_batch_fail(lane, count, cause, &info);
             return;
         }
     }

@@ -28,9 +28,9 @@ enum {
 };
 
 /*
- * Runs on a worker. Anything but ERR_OK undoes this task alone (its savepoint), the others of the
- * batch stand. May run at most once. It must not touch state of a shard: everything it needs
- * travels in the task.
+ * Runs on a worker, inside a savepoint named "task" that it leaves as it found it. Anything but
+ * ERR_OK undoes this task alone, the others of the batch stand. Runs at most once. It must not
+ * touch state of a shard: everything it needs travels in the task.
  */
 typedef enum err (*db_run_fn)(struct db_task *task, struct sqlite3 *sqlite);
 /* Runs on the shard that submitted. task->err tells the outcome; for a write ERR_OK means durable.
@@ -80,8 +80,8 @@ void db_close(struct db *db);
 void db_shard_start(struct db *db, struct shard *shard);
 
 /*
- * Queues a task; done is always called, later, on this shard (at the limit with ERR_BUSY, after
- * db_shard_stop with ERR_CLOSING). Shard: any, `shard` is the running one.
+ * Queues a task; done is always called, later, on this shard (at the limit with ERR_BUSY). Shard:
+ * any, `shard` is the running one.
  */
 void db_write(struct db *db, struct shard *shard, struct db_task *task);
 void db_read(struct db *db, struct shard *shard, struct db_task *task);
