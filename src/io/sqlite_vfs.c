@@ -489,7 +489,7 @@ static int vfs_open(sqlite3_vfs *base, const char *path, sqlite3_file *ret_file,
         fs_flags |= FS_EXCLUSIVE;
     enum err err = fs_open(vfs->fs, path, fs_flags, &f->file, NULL);
     if (err)
-        return err == ERR_NO_MEMORY ? SQLITE_NOMEM : SQLITE_CANTOPEN;
+        return vfs_code(err, SQLITE_CANTOPEN);
     f->node = vfs_node_get(vfs, path);
     if (!f->node) {
         fs_close(f->file);
@@ -519,8 +519,10 @@ static int vfs_delete(sqlite3_vfs *base, const char *path, int sync_folder)
 static int vfs_access(sqlite3_vfs *base, const char *path, int flags, int *ret_yes)
 {
     struct fs_stat st;
-    (void)flags;
     enum err err = fs_stat(vfs_of(base)->fs, path, &st, NULL);
+    /* A journal that cannot be looked for may be there and hold what must be rolled back. */
+    if (err && err != ERR_NOT_FOUND)
+        return SQLITE_IOERR_ACCESS;
     /* An empty journal counts as absent, as in SQLite's own VFS. */
     *ret_yes = !err && (flags != SQLITE_ACCESS_EXISTS || st.size > 0);
     return SQLITE_OK;
