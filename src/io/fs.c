@@ -503,9 +503,11 @@ static enum err fs_remove_level(struct fs *fs, const char *path, unsigned depth,
 
 enum err fs_remove_tree(struct fs *fs, const char *path, struct err_info *info)
 {
-    if (!fs_exists(fs, path))
+    struct fs_stat stat;
+    enum err err = fs_stat(fs, path, &stat, info);
+    if (err == ERR_NOT_FOUND)
         return ERR_OK;
-    return fs_remove_level(fs, path, 1, info);
+    return err == ERR_OK ? fs_remove_level(fs, path, 1, info) : err;
 }
 
 /* ---- resealing ---- */

@@ -302,11 +302,11 @@ static bool change_superseded(const struct sim_disk *disk, size_t index, const s
 
 /* Makes all changes in dir durable, with the other half of renames, and drops older changes of the
  * same names. */
-static void changes_commit(struct sim_disk *disk, struct sim_node *dir)
+static int changes_commit(struct sim_disk *disk, struct sim_node *dir)
 {
     bool *done = calloc(disk->change_count + 1, sizeof(*done));
     if (!done)
-        return; /* not durable yet: a disk may be late, never early */
+        return ENOMEM;
     for (size_t i = 0; i < disk->change_count; i++) {
         bool mine = group_touches(disk, disk->changes[i].group, dir);
         done[i] = mine || change_superseded(disk, i, dir);
@@ -321,6 +321,7 @@ static void changes_commit(struct sim_disk *disk, struct sim_node *dir)
     disk->change_count = kept;
     free(done);
     entries_tidy(dir);
+    return 0;
 }
 
 /* ---- paths ---- */
@@ -605,6 +606,19 @@ static int sim_pread(struct fs_file *base, void *data, size_t len, uint64_t pos,
     return 0;
 }
 
+/* How large the file may become. Removed files count until a sweep found them. */
+static uint64_t disk_most(struct sim_disk *disk, const struct sim_node *node, uint64_t wanted)
+{
+    for (int attempt = 0;; attempt++) {
+        ASSERT(disk->bytes_used >= node->size_now);
+        uint64_t others = disk->bytes_used - node->size_now;
+        uint64_t most = disk->config.capacity > others ? disk->config.capacity - others : 0;
+        if (most >= wanted || attempt > 0)
+            return most;
+        disk_sweep(disk);
+    }
+}
+
 /* How much of a write of len bytes happens, and with which outcome for the caller. */
 static size_t write_fate(struct sim_file *file, uint64_t pos, size_t len, int *ret_rc)
 {
@@ -618,8 +632,7 @@ static size_t write_fate(struct sim_file *file, uint64_t pos, size_t len, int *r
         return (size_t)random_below(&disk->random, len + 1);
     uint64_t end = pos + len;
     if (disk->config.capacity && end > file->node->size_now) {
-        uint64_t others = disk->bytes_used - file->node->size_now;
-        uint64_t most = disk->config.capacity > others ? disk->config.capacity - others : 0;
+        uint64_t most = disk_most(disk, file->node, end);
         if (end > most && most <= pos)
             *ret_rc = ENOSPC;
         if (end > most)
@@ -642,19 +655,20 @@ static int sim_pwritev(struct fs_file *base, const struct iovec *iov, int count,
     size_t len = 0;
     for (int i = 0; i < count; i++)
         len += iov[i].iov_len;
-    if (pos + len > SIM_FILE_MAX)
+    if (len > SIM_FILE_MAX || pos > SIM_FILE_MAX - len)
         return EFBIG;
     int fate;
     size_t left = write_fate(file, pos, len, &fate);
     ASSERT(left <= len);
     *ret_len = left;
+    bool grows = left > 0 && pos + left > file->node->size_now;
     for (int i = 0; rc == 0 && i < count && left > 0; i++) {
         size_t part = iov[i].iov_len < left ? iov[i].iov_len : left;
         rc = node_put(file->node, pos, iov[i].iov_base, part);
         pos += part;
         left -= part;
     }
-    if (pos > file->node->size_now)
+    if (grows && pos > file->node->size_now)
         node_size_set(file->disk, file->node, pos);
     node_touch(file->disk, file->node);
     return rc != 0 ? rc : fate;
@@ -845,8 +859,7 @@ static int sim_sync_dir(struct fs *fs, const char *path)
         return rc;
     if (random_one_in(&disk->random, disk->config.sync_eio_odds))
         return EIO;
-    changes_commit(disk, dir);
-    return 0;
+    return changes_commit(disk, dir);
 }
 
 static int sim_stat(struct fs *fs, const char *path, struct fs_stat *ret_stat)
@@ -880,7 +893,8 @@ static int sim_list(struct fs *fs, const char *path, fs_entry_fn each, void *arg
 
 static int sim_space(struct fs *fs, const char *path, uint64_t *ret_free)
 {
-    const struct sim_disk *disk = disk_of(fs);
+    struct sim_disk *disk = disk_of(fs);
+    disk_sweep(disk);
     uint64_t capacity = disk->config.capacity ? disk->config.capacity : (uint64_t)1 << 40;
     *ret_free = capacity > disk->bytes_used ? capacity - disk->bytes_used : 0;
     return 0;

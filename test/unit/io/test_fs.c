@@ -410,6 +410,44 @@ static void test_disk_full(void **state)
     fs_destroy(fs);
 }
 
+/* What was removed is room again at once, and a write that found none moves nothing. */
+static void test_disk_room(void **state)
+{
+    struct fs_sim_config config = {.seed = 3, .capacity = 10000};
+    struct fs *fs = fs_sim_create(&config);
+    for (int round = 0; round < 5; round++) {
+        write_file(fs, "/f", 'a', 8000, true);
+        assert_int_equal(fs_unlink(fs, "/f", NULL), ERR_OK);
+        assert_int_equal(fs_sync_dir(fs, "/", NULL), ERR_OK);
+    }
+    struct fs_file *file;
+    assert_int_equal(fs_open(fs, "/g", FS_WRITE | FS_CREATE, &file, NULL), ERR_OK);
+    assert_int_equal(fs_pwrite(file, "x", 1, 20000, NULL), ERR_DISK_FULL);
+    uint64_t size;
+    assert_int_equal(fs_size(file, &size, NULL), ERR_OK);
+    assert_int_equal(size, 0);
+    assert_int_equal(fs_pwrite(file, "xyz", 3, UINT64_MAX - 1, NULL), ERR_DISK_FULL);
+    assert_int_equal(fs_size(file, &size, NULL), ERR_OK);
+    assert_int_equal(size, 0);
+    fs_close(file);
+    fs_destroy(fs);
+}
+
+/* A folder that cannot be looked at is not an absent one. */
+static void test_remove_tree_error(void **state)
+{
+    struct fs_sim_config config = {.seed = 3};
+    struct fs *fs = fs_sim_create(&config);
+    assert_int_equal(fs_mkdir(fs, "/d", NULL), ERR_OK);
+    fs_sim_freeze_after(fs, 0);
+    struct err_info info;
+    assert_int_equal(fs_remove_tree(fs, "/d", &info), ERR_DISK_IO);
+    assert_non_null(strstr(info.text, "/d"));
+    fs_sim_process_loss(fs);
+    assert_true(fs_exists(fs, "/d"));
+    fs_destroy(fs);
+}
+
 /* A failed sync forgets: a second sync that succeeds makes nothing durable. */
 static void test_failed_sync_forgets(void **state)
 {
@@ -508,6 +546,8 @@ int main(void)
         cmocka_unit_test(test_power_loss_atomic_write),
         cmocka_unit_test(test_process_loss),
         cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_disk_room),
+        cmocka_unit_test(test_remove_tree_error),
         cmocka_unit_test(test_failed_sync_forgets),
         cmocka_unit_test(test_reseal),
         cmocka_unit_test(test_bit_flip),
