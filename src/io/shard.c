@@ -58,8 +58,9 @@ struct shards {
     struct list_node listeners; /* shard 0 */
     _Atomic bool stopping;
     _Atomic unsigned phase_left;
-    enum shard_stop_phase
-        phase; /* written by the shard that ends a phase, before it posts the next */
+    /* Written by the shard that ends a phase, before it posts the next; a part that ends after its
+     * phase was given up may look at any moment. */
+    _Atomic unsigned phase;
 };
 
 struct shard_listener {
@@ -363,6 +364,7 @@ static void shard_phase_end(struct shard_state *state)
     timer_cancel(state->shard.reactor, &state->stop_timer);
     if (atomic_fetch_sub(&shards->phase_left, 1) != 1)
         return;
+    ASSERT(shards->phase < SHARD_STOP_PHASES);
     if (shards->phase + 1 < SHARD_STOP_PHASES) {
         shards->phase++;
         shards_phase_post(shards);
@@ -375,7 +377,7 @@ static void shard_stop_late(struct timer *timer)
 {
     struct shard_state *state = CONTAINER_OF(timer, struct shard_state, stop_timer);
     diag(DIAG_WARN, "io", "event=stop_late shard=%u phase=%u parts_left=%u", state->shard.index,
-         (unsigned)state->shard.shards->phase, state->stops_left);
+         atomic_load(&state->shard.shards->phase), state->stops_left);
     shard_phase_end(state);
 }
 

@@ -347,8 +347,7 @@ static struct iobuf_range *stream_seg(struct stream *stream, uint32_t index)
 static bool stream_seg_grow(struct stream *stream)
 {
     uint32_t cap = stream->seg_cap ? stream->seg_cap * 2 : 8;
-    if (cap > STREAM_SEGS_MAX)
-        return false;
+    ASSERT(cap <= STREAM_SEGS_MAX && stream->seg_count <= stream->seg_cap);
     struct iobuf_range *segs = malloc(cap * sizeof(*segs));
     if (!segs)
         return false;
@@ -366,6 +365,7 @@ static bool stream_out_allowed(struct stream *stream, size_t len)
 {
     if (stream->state != STREAM_OPEN)
         return false;
+    ASSERT(stream->out_bytes <= stream->config.out_limit);
     if (len > stream->config.out_limit - stream->out_bytes) {
         stream_end(stream, ERR_LIMIT);
         return false;
@@ -376,9 +376,11 @@ static bool stream_out_allowed(struct stream *stream, size_t len)
 /* Takes the reference in range. */
 static bool stream_seg_push(struct stream *stream, struct iobuf_range range)
 {
-    if (stream->seg_count == stream->seg_cap && !stream_seg_grow(stream)) {
+    ASSERT(range.bytes.len > 0);
+    bool full = stream->seg_count == STREAM_SEGS_MAX;
+    if (full || (stream->seg_count == stream->seg_cap && !stream_seg_grow(stream))) {
         iobuf_unref(range.buf);
-        stream_end(stream, ERR_NO_MEMORY);
+        stream_end(stream, full ? ERR_LIMIT : ERR_NO_MEMORY);
         return false;
     }
     stream->seg_count++;
@@ -618,11 +620,11 @@ static void stream_turn_end(struct hook *hook)
 
 static void stream_idle_arm(struct stream *stream)
 {
-    if (stream->config.idle_us == 0)
+    uint64_t idle_us = stream->config.idle_us;
+    if (idle_us == 0 || idle_us > UINT64_MAX - stream->active_us)
         timer_cancel(stream->reactor, &stream->idle_timer);
     else
-        timer_arm_at(stream->reactor, &stream->idle_timer,
-                     stream->active_us + stream->config.idle_us);
+        timer_arm_at(stream->reactor, &stream->idle_timer, stream->active_us + idle_us);
 }
 
 static void stream_idle_due(struct timer *timer)

@@ -76,7 +76,7 @@ static void world_faults_set(struct world *world, bool on)
         config.sync_eio_odds = odds[random_below(random, 6)];
         config.read_eio_odds = odds[random_below(random, 6)];
     }
-    config.tear_sectors = false;
+    config.tear_sectors = random_one_in(&world->random, 2);
     fs_sim_config_set(world->fs, &config);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "io/stream.h"
+#include "io/reactor_int.h"
 #include "rig.h"
 
 struct side {
@@ -316,6 +317,71 @@ static void test_limits(void **state)
     finish(rig, &second, &talker, listener);
 }
 
+/* The number of queued pieces has a limit of its own: static bytes weigh nothing against
+ * out_limit's memory, but each needs its place. */
+static void test_pieces_limit(void **state)
+{
+    struct rig *rig = *state;
+    struct side server = {.ops = &ops_count};
+    struct side client = {.ops = &ops_count};
+    struct listener *listener = pair(rig, &server, &client);
+    struct iobuf_range piece = {.bytes = SLICE_LIT("x")};
+    for (int i = 0; i < 65536; i++)
+        stream_write_range(client.stream, piece);
+    assert_false(stream_closing(client.stream));
+    assert_int_equal(stream_pending(client.stream), 65536);
+    stream_write_range(client.stream, piece);
+    RIG_UNTIL(rig, client.closed);
+    assert_int_equal(client.reason, ERR_LIMIT);
+    finish(rig, &server, &client, listener);
+}
+
+/* A deadline beyond the end of time is none. */
+static void test_idle_huge(void **state)
+{
+    struct rig *rig = *state;
+    struct side server = {.ops = &ops_echo, .config.idle_us = UINT64_MAX};
+    struct side client = {.ops = &ops_count};
+    struct listener *listener = pair(rig, &server, &client);
+    stream_idle_set(client.stream, UINT64_MAX - 1);
+    stream_write(client.stream, SLICE_LIT("x"));
+    RIG_UNTIL(rig, client.bytes == 6);
+    for (int i = 0; i < 3; i++)
+        rig->step(rig);
+    assert_false(server.closed || client.closed);
+    assert_true(reactor_next_timer(rig->reactor) == UINT64_MAX); /* nothing to wake up for */
+    finish(rig, &server, &client, listener);
+}
+
+/* Callbacks are swapped with input pending: the new ones get it. */
+static void test_ops_set(void **state)
+{
+    struct rig *rig = *state;
+    struct side server = {.ops = &ops_count};
+    struct side client = {.ops = &ops_count};
+    struct listener *listener = pair(rig, &server, &client);
+    stream_pause(server.stream);
+    stream_write(client.stream, SLICE_LIT("first"));
+    rig->step(rig);
+    rig->step(rig);
+    assert_int_equal(server.bytes, 0);
+    struct side heir = {.rig = rig};
+    stream_ops_set(server.stream, &ops_echo, &heir);
+    assert_ptr_equal(stream_arg(server.stream), &heir);
+    heir.stream = server.stream;
+    stream_resume(heir.stream);
+    RIG_UNTIL(rig, client.bytes == 6);
+    assert_int_equal(heir.bytes, 5);
+    assert_int_equal(server.bytes, 0);
+    stream_close(heir.stream);
+    stream_write(heir.stream, SLICE_LIT("too late"));
+    assert_int_equal(stream_pending(heir.stream), 0);
+    RIG_UNTIL(rig, heir.closed && client.closed);
+    assert_int_equal(heir.reason, ERR_OK);
+    server.closed = true;
+    finish(rig, &server, &client, listener);
+}
+
 static void test_abort(void **state)
 {
     struct rig *rig = *state;
@@ -365,7 +431,8 @@ int main(void)
         BOTH(test_stall_and_resume), BOTH(test_close_flushes),
         BOTH(test_half_close),       BOTH(test_idle),
         BOTH(test_limits),           BOTH(test_abort),
-        BOTH(test_refused),
+        BOTH(test_refused),          BOTH(test_pieces_limit),
+        BOTH(test_idle_huge),        BOTH(test_ops_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
