@@ -20,6 +20,7 @@
 enum err address_parse(const char *host, uint16_t port, struct sockaddr_storage *ret_address,
                        socklen_t *ret_len, struct err_info *info)
 {
+    ASSERT(host);
     memset(ret_address, 0, sizeof(*ret_address));
     struct sockaddr_in *v4 = (struct sockaddr_in *)ret_address;
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret_address;
@@ -45,6 +46,7 @@ enum err address_parse(const char *host, uint16_t port, struct sockaddr_storage 
 
 void address_format(const struct sockaddr_storage *address, char *text, size_t cap)
 {
+    ASSERT(cap > 0);
     char host[INET6_ADDRSTRLEN];
     if (address->ss_family == AF_INET) {
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
@@ -65,8 +67,11 @@ bool address_is_loopback(const struct sockaddr_storage *address)
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
         return (ntohl(v4->sin_addr.s_addr) >> 24) == 127;
     }
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-    return address->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+    if (address->ss_family != AF_INET6)
+        return false;
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)address)->sin6_addr;
+    /* A listener on "::" sees IPv4 peers as mapped addresses; the last four bytes are theirs. */
+    return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
 }
 
 uint16_t address_port(const struct sockaddr_storage *address)

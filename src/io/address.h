@@ -16,6 +16,7 @@ MUST_CHECK enum err address_parse(const char *host, uint16_t port,
                                   struct err_info *info);
 /* "127.0.0.1:9092", "[::1]:9092"; "?" for other families. */
 void address_format(const struct sockaddr_storage *address, char *text, size_t cap);
+/* 127/8 and ::1, also as IPv4 mapped into IPv6. */
 bool address_is_loopback(const struct sockaddr_storage *address);
 uint16_t address_port(const struct sockaddr_storage *address);
 

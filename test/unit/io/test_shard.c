@@ -12,8 +12,10 @@
 #include <cmocka.h>
 
 #include "io/fs.h"
+#include "io/fs_sim.h"
 #include "io/reactor.h"
 #include "io/shard.h"
+#include "io/sim.h"
 #include "io/stream.h"
 
 #define SHARDS 3
@@ -252,13 +254,77 @@ static void test_stop_phases(void **state)
     fs_destroy(fs);
 }
 
+/* ---- a part that does not end ---- */
+
+struct laggard {
+    struct shard_stop stop;
+    struct timer timer;
+    uint64_t delay_us; /* 0: never */
+    uint64_t asked_us;
+};
+
+static void laggard_late(struct timer *timer)
+{
+    struct laggard *laggard = CONTAINER_OF(timer, struct laggard, timer);
+    shard_stop_done(&laggard->stop);
+}
+
+static void laggard_stop(struct shard_stop *stop)
+{
+    struct laggard *laggard = CONTAINER_OF(stop, struct laggard, stop);
+    struct reactor *reactor = stop->shard->reactor;
+    laggard->asked_us = reactor_now_us(reactor);
+    timer_init(&laggard->timer, laggard_late);
+    if (laggard->delay_us > 0)
+        timer_arm(reactor, &laggard->timer, laggard->delay_us);
+}
+
+static bool host_has_stopped(void *arg)
+{
+    return sim_host_stopped(arg);
+}
+
+/* A phase is given up after ten seconds; what ends later, in another phase, upsets nothing. */
+static void test_stop_late(void **state)
+{
+    struct sim_config config;
+    struct fs_sim_config disk = {.seed = 1};
+    struct err_info info;
+    sim_config_init(&config, 11);
+    struct sim *sim = sim_create(&config);
+    struct fs *fs = fs_sim_create(&disk);
+    struct sim_host *host = sim_host_create(sim, fs);
+    struct shards *shards;
+    struct shards_config two = {.count = 2, .fs = fs};
+    assert_int_equal(sim_shards_create(host, &two, &shards, &info), ERR_OK);
+    struct laggard never = {.delay_us = 0};
+    struct laggard late = {.delay_us = 12000000};
+    struct laggard quick = {.delay_us = 1};
+    struct laggard next = {.delay_us = 5000000};
+    shard_at_stop(shards_get(shards, 0), SHARD_STOP_FRONT, &never.stop, laggard_stop);
+    shard_at_stop(shards_get(shards, 1), SHARD_STOP_FRONT, &late.stop, laggard_stop);
+    shard_at_stop(shards_get(shards, 1), SHARD_STOP_FRONT, &quick.stop, laggard_stop);
+    shard_at_stop(shards_get(shards, 1), SHARD_STOP_JOBS, &next.stop, laggard_stop);
+    uint64_t start = sim_now_us(sim);
+    shards_stop(shards);
+    shards_stop(shards); /* twice is once */
+    assert_true(shards_stopping(shards));
+    assert_true(sim_run_until(sim, host_has_stopped, host, 60000000));
+    assert_true(next.asked_us >= start + 10000000);
+    assert_true(next.asked_us < start + 11000000);
+    assert_true(late.stop.done && quick.stop.done && next.stop.done && !never.stop.done);
+    assert_true(sim_now_us(sim) >= next.asked_us + 5000000);
+    shards_destroy(shards);
+    sim_destroy(sim);
+    fs_destroy(fs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_post_refuses_when_full),
-        cmocka_unit_test(test_accept_spread),
-        cmocka_unit_test(test_stop_phases),
+        cmocka_unit_test(test_messages),      cmocka_unit_test(test_post_refuses_when_full),
+        cmocka_unit_test(test_accept_spread), cmocka_unit_test(test_stop_phases),
+        cmocka_unit_test(test_stop_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/stream.h"
 #include "io/reactor_int.h"
+#include "io/stream.h"
 #include "rig.h"
 
 struct side {
