@@ -79,7 +79,7 @@ MUST_CHECK enum err front_eventhubs_start(struct shards *shards, struct broker *
                                           struct err_info *info);
 /* "127.0.0.1:5672". Lives as long as the front. */
 const char *front_eventhubs_address(const struct front_eventhubs *front);
-/* After shards_run has returned. Shard: init. */
+/* After shards_run has returned, or instead of it when the start failed. Shard: init. */
 void front_eventhubs_destroy(struct front_eventhubs *front);
 
 /* Figures of the process for the metrics page: relaxed reads, any thread. */

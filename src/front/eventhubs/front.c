@@ -117,7 +117,7 @@ static bool part_init(struct front_eventhubs *front, struct eh_shard *part, stru
     part->arena = arena_create(NULL, "amqp-message", MESSAGE_ARENA);
     part->claims = map_create(CLAIMS_MAX);
     if (!part->arena || !part->claims)
-        return false;
+        return false; /* part_deinit frees the rest */
     timer_init(&part->tick, part_tick);
     timer_init(&part->start, part_start);
     timer_arm(shard->reactor, &part->tick, TICK_US);
@@ -171,11 +171,11 @@ enum err front_eventhubs_start(struct shards *shards, struct broker *broker,
                                       .parts = parts,
                                       .part_count = count,
                                       .hubs_pending = config->hub_count};
+    *ret_front = front; /* from here on the caller's, whatever fails */
     for (unsigned i = 0; i < count; i++) {
         if (!part_init(front, &parts[i], shards_get(shards, i)))
             return err_info_set(info, ERR_NO_MEMORY, "the Event Hubs door does not fit in memory");
     }
-    *ret_front = front;
     return shards_listen(shards, host, port, eh_conn_accept, front, &front->listener, info);
 }
 
