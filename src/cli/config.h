@@ -26,6 +26,7 @@ struct config {
     int64_t amqp_port;
     const char *amqp_entities; /* path of the emulator's Config.json */
     const char *amqp_key_name, *amqp_key;
+    int64_t amqp_token_wait_ms, amqp_connections_max;
     int64_t blob_port;
     int64_t blob_connections_max;
     const char *blob_account, *blob_key;

@@ -145,6 +145,9 @@ static enum err open_eventhubs(struct node *node, struct err_info *info)
     struct eventhubs_config *eventhubs = eventhubs_config_create();
     if (!eventhubs)
         return err_info_set(info, ERR_NO_MEMORY, "out of memory");
+    struct eventhubs_options *options = eventhubs_config_options(eventhubs);
+    options->token_wait_ms = (uint32_t)config->amqp_token_wait_ms;
+    options->connections_max = (uint32_t)config->amqp_connections_max;
     enum err err = configure_eventhubs(config, eventhubs, info);
     if (err != ERR_OK) {
         eventhubs_config_destroy(eventhubs);

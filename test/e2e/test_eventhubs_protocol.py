@@ -171,7 +171,7 @@ def frame(body, channel=0, kind=0, offset=2, size=None):
     (frame(encode(Described(ULong(ATTACH), ["x"]))), "amqp:decode-error"),
     (frame(encode(Described(ULong(BEGIN), [None, UInt(0), UInt(1), UInt(1)]))), "amqp:not-allowed"),
     (frame(encode(Described(ULong(ATTACH), ["x", UInt(0), True])), channel=77), "amqp:not-allowed"),
-    (frame(encode(Described(ULong(ATTACH), ["x", UInt(9999), True]))), "amqp:session:handle-in-use"),
+    (frame(encode(Described(ULong(ATTACH), ["x", UInt(9999), True]))), "amqp:connection:framing-error"),
     (frame(encode(Described(ULong(0x99), []))), "amqp:not-implemented"),
     (frame(encode(Described(ULong(OPEN), ["again"]))), "amqp:decode-error"),
     (frame(encode(Described(ULong(0x40), [])), kind=1), "amqp:connection:framing-error"),

@@ -58,16 +58,10 @@ void eh_cbs_request(struct eh_link *link, const struct eh_delivery *delivery)
 {
     struct eh_request request;
     struct err_info info;
-    struct eh_error error;
     ASSERT(link->kind == EH_LINK_REQUESTS_CBS);
-    bool good = eh_request_read(delivery->bytes, &request);
-    struct eh_link *reply = good ? eh_request_reply_link(link, &request) : NULL;
-    if (!reply) {
-        eh_error_set(&error, link->part, "amqp:decode-error",
-                     "The request is malformed or has no link for its answer.");
-        eh_link_reject(link, delivery, &error);
+    struct eh_link *reply = eh_request_begin(link, delivery, &request);
+    if (!reply)
         return;
-    }
     int32_t status = token_put(link, &request, &info);
     const char *condition = status == 401   ? "amqp:unauthorized-access"
                             : status == 400 ? "amqp:invalid-field"

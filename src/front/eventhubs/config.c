@@ -36,6 +36,7 @@ struct eventhubs_config *eventhubs_config_create(void)
         .groups_by_use = true,
         .message_max = 1 << 20,
         .idle_ms = 120000,
+        .token_wait_ms = 60000,
         .connections_max = 10000,
     };
     config->keys = ARENA_ARRAY(arena, struct eh_key, EH_KEYS_MAX);

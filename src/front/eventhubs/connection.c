@@ -37,7 +37,7 @@ void eh_conn_unref(struct eh_conn *conn)
     ASSERT(conn->refs > 0);
     if (--conn->refs > 0)
         return;
-    ASSERT(!conn->stream && conn->link_count == 0);
+    ASSERT(!conn->stream && conn->link_count == 0 && conn->held == 0);
     free(conn->sessions);
     free(conn->grants);
     free(conn);
@@ -64,8 +64,11 @@ void eh_conn_send(struct eh_conn *conn)
     struct bytebuf *frame = &conn->part->frame;
     ASSERT(frame->len >= AMQP_FRAME_HEADER);
     amqp_frame_end(frame, 0);
-    if (!frame->failed && conn->state != EH_CONN_CLOSED)
-        conn_write(conn, bytebuf_slice(frame));
+    if (frame->failed || conn->state == EH_CONN_CLOSED)
+        return;
+    conn_write(conn, bytebuf_slice(frame));
+    if (conn->stranger && conn->stream && stream_pending(conn->stream) > EH_PENDING_STRANGER)
+        stream_abort(conn->stream, ERR_LIMIT); /* it asks and does not read */
 }
 
 /* Sends close and lets the stream end after it. error NULL: an orderly close. */
@@ -121,6 +124,7 @@ bool eh_conn_allows(const struct eh_conn *conn, unsigned right, struct slice hub
 
 bool eh_conn_grant(struct eh_conn *conn, const struct eh_grant *grant)
 {
+    eh_conn_trust(conn);
     for (uint32_t i = 0; i < conn->grant_count; i++) {
         if (strcmp(conn->grants[i].resource, grant->resource) == 0) {
             conn->grants[i] = *grant;
@@ -170,6 +174,11 @@ static void conn_open(struct eh_conn *conn, const struct amqp_value *body)
     if (open.max_frame_size < AMQP_FRAME_MIN_MAX) {
         eh_conn_fail(conn, "amqp:invalid-field", "max-frame-size must be at least %d.",
                      AMQP_FRAME_MIN_MAX);
+        return;
+    }
+    if (open.has_idle_time_out && open.idle_time_out > 0 && open.idle_time_out < EH_IDLE_MIN_MS) {
+        eh_conn_fail(conn, "amqp:invalid-field", "idle-time-out must be at least %d.",
+                     EH_IDLE_MIN_MS);
         return;
     }
     conn->frame_max = open.max_frame_size < EH_FRAME_MAX ? open.max_frame_size : EH_FRAME_MAX;
@@ -248,6 +257,8 @@ static void conn_header(struct eh_conn *conn, const uint8_t *at)
     if (memcmp(at, header_amqp, 8) == 0 && (bare || conn->state == EH_CONN_AMQP_HEADER)) {
         conn_write(conn, slice_make(header_amqp, 8));
         conn->state = EH_CONN_OPENING;
+        if (conn->refusal)
+            eh_conn_fail(conn, conn->refusal, "The server has no room for another connection.");
         return;
     }
     diag(DIAG_WARN, "eventhubs",
@@ -337,6 +348,7 @@ static void conn_on_close(struct stream *stream, enum err reason, void *arg)
             eh_session_destroy(conn->sessions[i]);
     }
     list_remove(&conn->node);
+    eh_conn_leave(conn);
     conn->part->conn_count--;
     atomic_fetch_sub_explicit(&conn->part->stat_connections, 1, memory_order_relaxed);
     struct eh_shard *part = conn->part;
@@ -361,7 +373,7 @@ void eh_conn_accept(struct shard *shard, struct conn *socket, void *arg)
     struct front_eventhubs *front = arg;
     struct eh_shard *part = &front->parts[shard->index];
     struct eh_conn *conn = NULL;
-    if (!part->stopping && part->conn_count < part->config->options.connections_max)
+    if (!part->stopping && part->refused_count < EH_REFUSED_MAX)
         conn = calloc(1, sizeof(*conn));
     if (!conn) {
         EH_COUNT(part->stat_refused, 1);
@@ -374,7 +386,8 @@ void eh_conn_accept(struct shard *shard, struct conn *socket, void *arg)
     conn->frame_max = AMQP_FRAME_MIN_MAX;
     hook_init(&conn->flush, conn_flush);
     list_init(&conn->dirty);
-    conn->heard_us = conn->sent_us = conn->links_gone_us = reactor_now_us(shard->reactor);
+    conn->born_us = conn->trusted_us = reactor_now_us(shard->reactor);
+    conn->heard_us = conn->sent_us = conn->links_gone_us = conn->born_us;
     (void)snprintf(conn->container, sizeof(conn->container), "%016llx%016llx_G%u",
                    (unsigned long long)random_u64(&shard->random),
                    (unsigned long long)random_u64(&shard->random), shard->index);
@@ -383,6 +396,7 @@ void eh_conn_accept(struct shard *shard, struct conn *socket, void *arg)
         free(conn);
         return;
     }
+    eh_conn_enter(conn);
     list_push_back(&part->conns, &conn->node);
     part->conn_count++;
     EH_COUNT(part->stat_connections, 1);
@@ -438,8 +452,10 @@ void eh_conn_tick(struct eh_conn *conn)
 {
     const struct eventhubs_options *options = &conn->part->config->options;
     uint64_t now_us = reactor_now_us(conn->part->shard->reactor);
-    if (conn->state == EH_CONN_CLOSED)
+    if (conn->state == EH_CONN_CLOSED || eh_conn_overdue(conn, now_us))
         return;
+    if (conn->inflight > EH_INFLIGHT_HIGH)
+        conn->heard_us = now_us; /* it is us who do not listen */
     if (options->idle_ms && since_ms(now_us, conn->heard_us) > options->idle_ms) {
         eh_conn_fail(conn, "amqp:connection:forced", "The peer was silent for %u milliseconds.",
                      options->idle_ms);

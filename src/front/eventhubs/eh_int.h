@@ -35,7 +35,18 @@ enum {
     EH_WINDOW = 5000,     /* transfers a peer may have on its way per session */
     EH_CREDIT_EVENTS = 300,
     EH_CREDIT_REQUESTS = 100,
-    EH_OUTBOX_MAX = 200, /* answers that wait for credit on one reply link */
+    EH_REQUEST_MAX = 64 << 10,       /* bytes of one request to $cbs or $management */
+    EH_ID_MAX = 256,                 /* bytes of a request's message-id */
+    EH_OUTBOX_MAX = 200,             /* answers that wait for credit on one reply link */
+    EH_OUTBOX_BYTES_MAX = 256 << 10, /* of them together */
+    EH_HELD_STRANGER = 1 << 20,      /* bytes held for a connection without a token */
+    EH_HELD_CONN = 64 << 20,         /* for one with a token, or where none is needed */
+    EH_HELD_SHARD = 512 << 20,       /* for all connections of a shard */
+    EH_PENDING_STRANGER = 256 << 10, /* answers that a stranger leaves unread */
+    EH_STRANGERS_MAX = 1000,         /* connections without a token on one shard */
+    EH_REFUSED_MAX = 100,  /* connections of one shard that are being told of their refusal */
+    EH_REFUSED_MS = 5000,  /* how long that may take */
+    EH_IDLE_MIN_MS = 1000, /* a peer may not ask for heartbeats that are closer than ours get */
     EH_INFLIGHT_HIGH =
         8 << 20, /* bytes being appended for one connection: reading stops above it */
     EH_INFLIGHT_LOW = 4 << 20,
@@ -46,6 +57,9 @@ enum {
     EH_TEXT_MAX = 600        /* of an error, before the tracking facts */
 };
 
+struct eh_link;
+struct eh_receiver;
+
 struct front_eventhubs {
     struct shards *shards;
     struct broker *broker;
@@ -53,6 +67,7 @@ struct front_eventhubs {
     struct shard_listener *listener;
     struct eh_shard *parts;        /* one per shard */
     _Atomic uint32_t hubs_pending; /* configured hubs not yet there: connections wait for them */
+    _Atomic uint32_t conn_count;   /* served ones of all shards; refused ones do not count */
     unsigned part_count;
 };
 
@@ -64,10 +79,13 @@ struct eh_shard {
     const struct eventhubs_config *config;
     struct list_node conns;
     uint32_t conn_count;
-    struct bytebuf frame; /* the frame being written */
-    struct bytebuf error; /* an encoded error or terminus inside it */
-    struct bytebuf event; /* the event or answer being written */
-    struct arena *arena;  /* of the message being taken apart */
+    uint32_t stranger_count; /* served, without a token although one is needed */
+    uint32_t refused_count;  /* being told that there is no room for them */
+    size_t held;             /* sum over the connections */
+    struct bytebuf frame;    /* the frame being written */
+    struct bytebuf error;    /* an encoded error or terminus inside it */
+    struct bytebuf event;    /* the event or answer being written */
+    struct arena *arena;     /* of the message being taken apart */
     struct map
         *claims; /* hub/group/partition -> struct eh_seat, for those that this shard arbitrates */
     uint32_t rotation; /* round robin of deliveries without partition and key */
@@ -129,6 +147,12 @@ struct eh_conn {
     uint32_t grant_count;
     uint32_t grant_cap;
     size_t inflight; /* bytes being appended */
+    size_t held;     /* kept for the peer: links, unfinished deliveries, answers without credit */
+    bool stranger;   /* needs a token and never had a good one */
+    bool served;     /* counts towards the limit of connections */
+    const char *refusal; /* why it is not served: a condition, told at its open */
+    uint64_t born_us;
+    uint64_t trusted_us; /* when a good token was last seen */
     struct hook flush;
     struct list_node dirty; /* sessions with dispositions or credit to send */
     char container[65];
@@ -152,6 +176,23 @@ void eh_conn_stop(struct eh_conn *conn);
 /* Appends under way changed by these bytes: stops or resumes reading. */
 void eh_conn_inflight_add(struct eh_conn *conn, size_t bytes);
 void eh_conn_inflight_sub(struct eh_conn *conn, size_t bytes);
+/* ---- hold.c: what is kept on behalf of peers ---- */
+
+/* Counts bytes towards the connection's and the shard's limits; false: they do not fit, and nothing
+ * is counted. */
+MUST_CHECK bool eh_conn_hold(struct eh_conn *conn, size_t bytes);
+void eh_conn_unhold(struct eh_conn *conn, size_t bytes);
+/* The same for something that belongs to a link: what is left ends with it. */
+MUST_CHECK bool eh_link_hold(struct eh_link *link, size_t bytes);
+void eh_link_unhold(struct eh_link *link, size_t bytes);
+/* The connection has shown a good token. */
+void eh_conn_trust(struct eh_conn *conn);
+/* Takes its place among the served, or is to be refused: conn->refusal. */
+void eh_conn_enter(struct eh_conn *conn);
+void eh_conn_leave(struct eh_conn *conn);
+/* Ends a connection that has had its time without open or token; true: it has ended. */
+bool eh_conn_overdue(struct eh_conn *conn, uint64_t now_us);
+
 /* Rights. hub empty: any hub. */
 bool eh_conn_allows(const struct eh_conn *conn, unsigned right, struct slice hub);
 /* Adds or renews; false at the limit. */
@@ -172,6 +213,8 @@ struct eh_session {
     uint32_t next_outgoing_id;
     uint32_t remote_window; /* transfers the peer takes */
     struct eh_link *links[EH_HANDLE_MAX + 1];
+    uint64_t handles_seen[(EH_HANDLE_MAX + 1) / 64]; /* that a link was ever attached with */
+    bool ended; /* by us: everything is passed over until the peer ends it too */
     struct list_node dirty;
     bool accept_pending; /* [first, last] wait to be accepted */
     uint32_t accept_first;
@@ -182,6 +225,9 @@ void eh_session_begin(struct eh_conn *conn, uint16_t channel, const struct amqp_
 /* A performative on a channel with a session. */
 void eh_session_frame(struct eh_session *session, const struct amqp_value *body,
                       struct slice payload);
+/* Ends the session with an error; the connection goes on. */
+void eh_session_fail(struct eh_session *session, const char *condition, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Drops the session and its links without a word to the peer. */
 void eh_session_destroy(struct eh_session *session);
 /* Accepts a delivery at the end of the turn. */
@@ -227,6 +273,7 @@ struct eh_link {
     uint32_t refs;
     uint32_t handle;
     bool attached; /* our attach is out */
+    size_t held;   /* its part of the connection's */
     /* the client's attach, copied */
     struct amqp_attach attach;
     struct eh_address address;
@@ -244,8 +291,10 @@ struct eh_link {
     uint32_t out_credit;
     bool drain;
     bool echo;
+    struct eh_rest *rest;    /* of a delivery that the peer's window has cut */
     struct list_node outbox; /* answers of reply links */
     uint32_t outbox_count;
+    size_t outbox_bytes;
     /* hub */
     const struct topic *topic; /* one reference */
     int32_t partition;         /* -1: none */
@@ -276,10 +325,13 @@ void eh_link_reject(struct eh_link *link, const struct eh_delivery *delivery,
 
 /* ---- link_out.c ---- */
 
-/* Sends one delivery as one or more transfers. pin: block that body lies in, NULL: body is copied.
- */
+/* Sends one delivery as one or more transfers; what the window does not take is kept and sent by
+ * eh_out_resume. pin: block that body lies in, NULL: body is copied. The link may be gone afterwards:
+ * no memory for what must be kept. */
 void eh_out_transfer(struct eh_link *link, const struct event_parts *parts, struct iobuf *pin,
                      bool settled);
+/* Goes on with a delivery that was cut; true when none is open any more. */
+bool eh_out_resume(struct eh_link *link);
 /* Queues an answer on a reply link (copied), sends what credit allows. false: the outbox is full.
  */
 bool eh_out_reply(struct eh_link *link, struct slice message);
@@ -299,10 +351,12 @@ struct eh_request {
 
 /* false: not a message, or without application properties. */
 bool eh_request_read(struct slice bytes, struct eh_request *ret_request);
+/* Reads a request and finds the link that its answer goes to. NULL: there is none, or the request is
+ * not one; the delivery has been rejected. */
+struct eh_link *eh_request_begin(struct eh_link *requests, const struct eh_delivery *delivery,
+                                 struct eh_request *ret_request);
 /* Text of an application property; SLICE_NULL when absent or not text. */
 struct slice eh_request_text(const struct eh_request *request, const char *name);
-/* The link that answers to this request go to; NULL when there is none. */
-struct eh_link *eh_request_reply_link(struct eh_link *requests, const struct eh_request *request);
 /* Starts an answer in part->event: properties and status; body follows by the caller. extra: more
  * pairs of names and texts, NULL-terminated. */
 void eh_request_answer(struct eh_shard *part, struct slice correlation_id, int32_t status,

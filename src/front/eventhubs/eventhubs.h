@@ -38,12 +38,14 @@ struct eventhubs_options {
     bool
         clamp_positions; /* a position beyond the end starts at the end instead of failing; false */
     bool ranges_hash; /* partition by event_partition_ranges instead of the SDKs' formula; false */
-    uint32_t message_max;  /* bytes of one transfer; 1 MiB */
-    uint32_t idle_ms;      /* a silent peer is dropped after it; 120,000 */
-    uint32_t unused_ms;    /* a connection that never had a link is closed after it; 0: never */
-    uint32_t linkless_ms;  /* a connection whose links are all gone is closed after it; 0: never */
-    uint32_t link_idle_ms; /* a sender link without transfers is detached after it; 0: never */
-    uint32_t connections_max; /* per shard; 10,000 */
+    uint32_t message_max;   /* bytes of one transfer; 1 MiB */
+    uint32_t idle_ms;       /* a silent peer is dropped after it; 120,000 */
+    uint32_t unused_ms;     /* a connection that never had a link is closed after it; 0: never */
+    uint32_t linkless_ms;   /* a connection whose links are all gone is closed after it; 0: never */
+    uint32_t link_idle_ms;  /* a sender link without transfers is detached after it; 0: never */
+    uint32_t token_wait_ms; /* a connection that has not opened, or has no valid token where one is
+                               needed, is closed after it; 60,000; 0: never */
+    uint32_t connections_max; /* of the process; 10,000 */
 };
 
 /* The emulator's key, no hubs of its own. NULL: out of memory. Shard: init. */
@@ -70,8 +72,8 @@ uint32_t eventhubs_config_hub_count(const struct eventhubs_config *config);
 /*
  * Starts the door on every shard: listens on host and port (0: a free one), and creates the
  * configured hubs when the shards run. The config becomes the front's, also on failure. Call once
- * at boot, after broker_open and before shards_run. ERR_PORT_IN_USE, ERR_INVALID_ARGUMENT,
- * ERR_NO_MEMORY. Shard: init.
+ * at boot, after broker_open and before shards_run. On failure *ret_front may be set: destroy it
+ * then too. ERR_PORT_IN_USE, ERR_INVALID_ARGUMENT, ERR_NO_MEMORY. Shard: init.
  */
 MUST_CHECK enum err front_eventhubs_start(struct shards *shards, struct broker *broker,
                                           struct eventhubs_config *config, const char *host,

@@ -14,7 +14,8 @@
  * way.
  *
  * Failure: a refused or broken link is detached with a condition; the connection and its other
- * links go on.
+ * links go on. What a link keeps for its peer counts towards the connection's limit (hold.c); at the
+ * limit the link is detached.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -42,6 +43,7 @@ void eh_link_unref(struct eh_link *link)
     ASSERT(!link->session);
     eh_out_clear(link);
     bytebuf_deinit(&link->assembly);
+    eh_link_unhold(link, link->held);
     if (link->receiver)
         eh_receiver_free(link->receiver);
     if (link->topic)
@@ -51,6 +53,30 @@ void eh_link_unref(struct eh_link *link)
     free(link);
 }
 
+/* Frees the bytes of an unfinished delivery: an idle link keeps no buffer. */
+static void assembly_drop(struct eh_link *link)
+{
+    size_t limit = link->assembly.limit;
+    link->assembling = false;
+    eh_link_unhold(link, link->assembly.cap);
+    bytebuf_deinit(&link->assembly);
+    bytebuf_init(&link->assembly, limit);
+}
+
+/* Adds one frame's payload to the delivery; false when there is no room left for it. */
+static bool assembly_append(struct eh_link *link, struct slice payload)
+{
+    size_t before = link->assembly.cap;
+    bytebuf_append_slice(&link->assembly, payload);
+    size_t grown = link->assembly.cap - before;
+    if (eh_link_hold(link, grown))
+        return !link->assembly.failed;
+    bytebuf_deinit(&link->assembly);
+    bytebuf_init(&link->assembly, link->message_max + EH_FRAME_MAX);
+    eh_link_unhold(link, before);
+    return false;
+}
+
 void eh_link_drop(struct eh_link *link)
 {
     ASSERT(link->session && link->session->links[link->handle] == link);
@@ -58,6 +84,8 @@ void eh_link_drop(struct eh_link *link)
     link->session = NULL;
     if (link->receiver)
         eh_receiver_stop(link);
+    eh_out_clear(link);
+    assembly_drop(link);
     link->conn->link_count--;
     link->conn->links_gone_us = reactor_now_us(link->part->shard->reactor);
     atomic_fetch_sub_explicit(&link->part->stat_links, 1, memory_order_relaxed);
@@ -77,12 +105,12 @@ static void attach_send(struct eh_link *link, bool refused)
     answer.rcv_settle_mode = link->kind == EH_LINK_RECEIVER ? link->attach.rcv_settle_mode : 0;
     answer.has_initial_delivery_count = out;
     answer.initial_delivery_count = 0;
-    if (link->kind == EH_LINK_SENDER)
+    if (!out)
         answer.max_message_size = link->message_max;
-    if (!events) {
+    else if (!events)
         answer.max_message_size = UINT64_MAX;
+    if (!events)
         answer.properties = SLICE_NULL;
-    }
     answer.has_max_message_size =
         link->kind != EH_LINK_RECEIVER || link->attach.has_max_message_size;
     static const uint8_t metric[] = "\xa3\x2c"
@@ -171,8 +199,8 @@ static struct eh_link *link_create(struct eh_session *session, const struct amqp
     link->partition = -1;
     list_init(&link->outbox);
     link->message_max = link->part->config->options.message_max;
-    bytebuf_init(&link->assembly, link->message_max + EH_FRAME_MAX);
     session->links[link->handle] = link;
+    session->handles_seen[link->handle / 64] |= (uint64_t)1 << link->handle % 64;
     link->conn->link_count++;
     link->conn->had_link = true;
     EH_COUNT(link->part->stat_links, 1);
@@ -208,6 +236,8 @@ static bool link_classify(struct eh_link *link)
         else
             link->kind = link->address.node == EH_NODE_CBS ? EH_LINK_REQUESTS_CBS
                                                            : EH_LINK_REQUESTS_MANAGEMENT;
+        if (link->message_max > EH_REQUEST_MAX)
+            link->message_max = EH_REQUEST_MAX;
         link->reply_address = receives ? terminus_address(link->attach.target, false) : SLICE_NULL;
         return true;
     case EH_NODE_HUB:
@@ -222,6 +252,55 @@ static bool link_classify(struct eh_link *link)
     }
 }
 
+/* One name and direction is one link: a second attach takes it away from the first. */
+static void link_steal(struct eh_session *session, const struct amqp_attach *attach)
+{
+    for (unsigned i = 0; i <= EH_HANDLE_MAX; i++) {
+        struct eh_link *link = session->links[i];
+        if (link && link->attach.role == attach->role &&
+            slice_equal(link->attach.name, attach->name))
+            eh_link_fail_text(link, "amqp:link:stolen",
+                              "The link was attached again by its name with handle %u.",
+                              attach->handle);
+    }
+}
+
+/* Whether the handle can be attached; false when session or connection have been ended over it. */
+static bool handle_check(struct eh_session *session, const struct amqp_attach *attach)
+{
+    if (attach->handle > EH_HANDLE_MAX) {
+        eh_conn_fail(session->conn, "amqp:connection:framing-error",
+                     "Handle %u is above handle-max, which is %d.", attach->handle, EH_HANDLE_MAX);
+        return false;
+    }
+    if (session->links[attach->handle]) {
+        eh_session_fail(session, "amqp:session:handle-in-use", "Handle %u is in use.",
+                        attach->handle);
+        return false;
+    }
+    return true;
+}
+
+/* The node's own checks, or what is wrong with the address. */
+static void link_connect(struct eh_link *link, bool classified, struct slice text)
+{
+    if (link->conn->link_count > EH_LINKS_MAX ||
+        !eh_link_hold(link, sizeof(*link) + arena_held(link->arena)))
+        eh_link_fail_text(link, "amqp:resource-limit-exceeded",
+                          "The connection holds too much for another link.");
+    else if (!classified)
+        eh_link_fail_text(link, text.data ? "amqp:not-found" : "amqp:invalid-field",
+                          "The messaging entity '%.*s' could not be found.",
+                          (int)(text.len < 256 ? text.len : 256),
+                          (const char *)(text.data ? text.data : (const uint8_t *)""));
+    else if (link->kind == EH_LINK_SENDER)
+        eh_sender_attach(link);
+    else if (link->kind == EH_LINK_RECEIVER)
+        eh_receiver_attach(link);
+    else
+        eh_link_attach_reply(link);
+}
+
 void eh_link_attach(struct eh_session *session, const struct amqp_value *body)
 {
     struct amqp_attach attach;
@@ -229,34 +308,20 @@ void eh_link_attach(struct eh_session *session, const struct amqp_value *body)
         eh_conn_fail(session->conn, "amqp:decode-error", "The attach frame is not valid.");
         return;
     }
-    if (attach.handle > EH_HANDLE_MAX || session->links[attach.handle]) {
-        eh_conn_fail(session->conn, "amqp:session:handle-in-use",
-                     "Handle %u is in use or above %d.", attach.handle, EH_HANDLE_MAX);
+    if (!handle_check(session, &attach))
         return;
-    }
-    struct eh_link *link =
-        session->conn->link_count < EH_LINKS_MAX ? link_create(session, &attach) : NULL;
+    link_steal(session, &attach);
+    struct eh_link *link = link_create(session, &attach);
     if (!link) {
-        eh_conn_fail(session->conn, "amqp:resource-limit-exceeded",
-                     "The connection has too many links.");
+        eh_conn_fail(session->conn, "amqp:resource-limit-exceeded", "No memory for another link.");
         return;
     }
     struct slice text =
         terminus_address(attach.role ? link->attach.source : link->attach.target, attach.role);
     link->address = eh_address_parse(text);
-    if (!link_classify(link)) {
-        eh_link_fail_text(link, text.data ? "amqp:not-found" : "amqp:invalid-field",
-                          "The messaging entity '%.*s' could not be found.",
-                          (int)(text.len < 256 ? text.len : 256),
-                          (const char *)(text.data ? text.data : (const uint8_t *)""));
-        return;
-    }
-    if (link->kind == EH_LINK_SENDER)
-        eh_sender_attach(link);
-    else if (link->kind == EH_LINK_RECEIVER)
-        eh_receiver_attach(link);
-    else
-        eh_link_attach_reply(link);
+    bool classified = link_classify(link);
+    bytebuf_init(&link->assembly, link->message_max + EH_FRAME_MAX);
+    link_connect(link, classified, text);
 }
 
 /* ---- credit and deliveries of clients that send ---- */
@@ -309,10 +374,7 @@ static void delivery_too_large(struct eh_link *link, const struct eh_delivery *d
 
 static void delivery_dispatch(struct eh_link *link, const struct eh_delivery *delivery)
 {
-    if (delivery->bytes.len > link->message_max) {
-        delivery_too_large(link, delivery, delivery->bytes.len);
-        return;
-    }
+    ASSERT(delivery->bytes.len <= link->message_max);
     link->used_us = reactor_now_us(link->part->shard->reactor);
     if (link->kind == EH_LINK_REQUESTS_CBS)
         eh_cbs_request(link, delivery);
@@ -341,7 +403,7 @@ static bool delivery_begin(struct eh_link *link, const struct amqp_transfer *tra
     link->partial =
         (struct eh_delivery){.id = transfer->delivery_id,
                              .format = transfer->has_message_format ? transfer->message_format : 0};
-    bytebuf_clear(&link->assembly);
+    ASSERT(link->assembly.len == 0);
     return true;
 }
 
@@ -356,32 +418,31 @@ void eh_link_transfer(struct eh_link *link, const struct amqp_transfer *transfer
         return;
     link->partial.settled = link->partial.settled || (transfer->has_settled && transfer->settled);
     if (transfer->aborted) {
-        link->assembling = false;
+        assembly_drop(link);
         eh_session_touch(link->session);
         return;
     }
     bool single = link->assembly.len == 0 && !transfer->more;
-    if (!single) {
-        bytebuf_append_slice(&link->assembly, payload);
-        if (link->assembly.failed || link->assembly.len > link->message_max) {
-            delivery_too_large(link, &link->partial, link->assembly.len);
-            return;
-        }
+    size_t size = link->assembly.len + payload.len;
+    if (size > link->message_max) {
+        delivery_too_large(link, &link->partial, size);
+        return;
+    }
+    if (!single && !assembly_append(link, payload)) {
+        eh_link_fail_text(link, "amqp:resource-limit-exceeded",
+                          "The connection has too many unfinished deliveries.");
+        return;
     }
     if (transfer->more)
         return;
-    link->assembling = false;
     struct eh_delivery delivery = link->partial;
     delivery.bytes = single ? payload : bytebuf_slice(&link->assembly);
     (void)eh_link_ref(link);
     delivery_dispatch(link, &delivery);
     if (link->session && link->credit == 0)
         eh_link_credit(link);
-    if (!single && link->assembly.cap > 2 * EH_FRAME_MAX) {
-        size_t limit = link->assembly.limit;
-        bytebuf_deinit(&link->assembly); /* a large message leaves no large buffer behind */
-        bytebuf_init(&link->assembly, limit);
-    }
+    if (link->session)
+        assembly_drop(link);
     eh_link_unref(link);
 }
 
@@ -395,9 +456,12 @@ void eh_link_flow(struct eh_link *link, const struct amqp_flow *flow)
         return; /* credit from a sending peer means nothing */
     }
     if (flow->has_link_credit) {
+        /* Deliveries that the peer had not seen when it said this have used up some of it. */
         uint32_t count = flow->has_delivery_count ? flow->delivery_count : 0;
-        uint32_t credit = count + flow->link_credit - link->delivery_count;
-        link->out_credit = credit <= INT32_MAX ? credit : 0;
+        uint32_t unseen = link->delivery_count - count;
+        if (unseen > INT32_MAX)
+            unseen = 0; /* it has seen more than there was */
+        link->out_credit = flow->link_credit > unseen ? flow->link_credit - unseen : 0;
     }
     link->drain = flow->drain;
     link->echo = flow->echo;

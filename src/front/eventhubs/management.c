@@ -102,7 +102,7 @@ struct partition_read {
     struct eh_link *reply;
     const struct topic *topic;
     struct slice correlation_id; /* in bytes */
-    uint8_t bytes[256];
+    uint8_t bytes[EH_ID_MAX + 8];
 };
 
 static void partition_answer(struct eh_shard *part, const struct partition_read *read)
@@ -157,10 +157,9 @@ static bool partition_start(struct eh_link *reply, const struct topic *topic, in
                             struct slice correlation_id)
 {
     struct partition_read *read = calloc(1, sizeof(*read));
-    if (!read || correlation_id.len > sizeof(read->bytes)) {
-        free(read);
+    ASSERT(correlation_id.len <= sizeof(read->bytes)); /* seen to by eh_request_begin */
+    if (!read)
         return false;
-    }
     if (correlation_id.len > 0)
         memcpy(read->bytes, correlation_id.data, correlation_id.len);
     read->correlation_id = slice_make(read->bytes, correlation_id.len);
@@ -249,16 +248,10 @@ static void request_serve(struct eh_link *link, struct eh_link *reply,
 void eh_management_request(struct eh_link *link, const struct eh_delivery *delivery)
 {
     struct eh_request request;
-    struct eh_error error;
     ASSERT(link->kind == EH_LINK_REQUESTS_MANAGEMENT);
-    bool good = eh_request_read(delivery->bytes, &request);
-    struct eh_link *reply = good ? eh_request_reply_link(link, &request) : NULL;
-    if (!reply) {
-        eh_error_set(&error, link->part, "amqp:decode-error",
-                     "The request is malformed or has no link for its answer.");
-        eh_link_reject(link, delivery, &error);
+    struct eh_link *reply = eh_request_begin(link, delivery, &request);
+    if (!reply)
         return;
-    }
     eh_link_accept(link, delivery);
     eh_session_settle(link->session);
     request_serve(link, reply, &request);

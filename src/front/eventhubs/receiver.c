@@ -25,7 +25,10 @@
 #include "base/diag.h"
 #include "front/eventhubs/eh_int.h"
 
-enum { RETRY_US = 100000 };
+enum {
+    RETRY_US = 100000,
+    INFLATED_KEPT = 16 << 10 /* larger buffers go with the batch they were made for */
+};
 
 struct eh_receiver {
     struct eh_link *link;
@@ -74,7 +77,7 @@ static void holding_drop(struct eh_receiver *r)
         broker_fetch_release(&r->fetch);
     r->holding = r->walking = false;
     r->pin = NULL;
-    if (r->inflated.cap > EH_FETCH_BYTES) {
+    if (r->inflated.cap > INFLATED_KEPT) {
         bytebuf_deinit(&r->inflated);
         bytebuf_init(&r->inflated, BATCH_INFLATED_MAX);
     }
@@ -352,7 +355,7 @@ void eh_receiver_attach(struct eh_link *link)
     struct eh_position position;
     if (!attach_check(link, &position))
         return;
-    struct eh_receiver *r = calloc(1, sizeof(*r));
+    struct eh_receiver *r = eh_link_hold(link, sizeof(*r)) ? calloc(1, sizeof(*r)) : NULL;
     if (!r) {
         eh_link_fail_text(link, "com.microsoft:server-busy", "No memory for another receiver.");
         return;
@@ -521,16 +524,16 @@ static void record_send(struct eh_receiver *r, const struct batch_record *record
 
 static bool may_send(const struct eh_link *link)
 {
-    return link->session && link->out_credit > 0 && link->session->remote_window > 0 &&
-           link->conn->stream && link->conn->state == EH_CONN_OPEN &&
-           stream_has_room(link->conn->stream);
+    return link->session && !link->rest && link->out_credit > 0 &&
+           link->session->remote_window > 0 && link->conn->stream &&
+           link->conn->state == EH_CONN_OPEN && stream_has_room(link->conn->stream);
 }
 
 void eh_receiver_pump(struct eh_link *link)
 {
     struct eh_receiver *r = link->receiver;
     struct batch_record record;
-    if (!r || !r->running || (r->metric && r->asking))
+    if (!r || !r->running || !eh_out_resume(link) || (r->metric && r->asking))
         return;
     while (may_send(link)) {
         if (!record_next(r, &record)) {
@@ -542,7 +545,7 @@ void eh_receiver_pump(struct eh_link *link)
         }
         record_send(r, &record);
     }
-    if (link->session && link->drain && link->out_credit == 0) {
+    if (link->session && !link->rest && link->drain && link->out_credit == 0) {
         link->drain = false;
         eh_session_flow(link->session, link);
     }

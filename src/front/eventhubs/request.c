@@ -10,7 +10,7 @@
  *
  * Ownership and shard: the connection's; an answer is built in the shard's event buffer.
  *
- * Failure: a request without a way back is rejected by its node.
+ * Failure: a request without a way back, or whose id is too long to be repeated, is rejected.
  */
 #include "front/eventhubs/eh_int.h"
 
@@ -37,7 +37,8 @@ struct slice eh_request_text(const struct eh_request *request, const char *name)
     return amqp_value_text(&value);
 }
 
-struct eh_link *eh_request_reply_link(struct eh_link *requests, const struct eh_request *request)
+/* The link that answers to this request go to; NULL when there is none. */
+static struct eh_link *reply_link(struct eh_link *requests, const struct eh_request *request)
 {
     struct amqp_value reply_to;
     struct slice wanted = SLICE_NULL;
@@ -56,6 +57,25 @@ struct eh_link *eh_request_reply_link(struct eh_link *requests, const struct eh_
             any = link;
     }
     return any;
+}
+
+struct eh_link *eh_request_begin(struct eh_link *requests, const struct eh_delivery *delivery,
+                                 struct eh_request *ret_request)
+{
+    enum { ID_HEAD_MAX = 5 /* constructor and size in front of an id's bytes */ };
+    struct eh_error error;
+    bool good = eh_request_read(delivery->bytes, ret_request);
+    struct eh_link *reply = good ? reply_link(requests, ret_request) : NULL;
+    if (good && ret_request->properties.message_id.len > EH_ID_MAX + ID_HEAD_MAX)
+        eh_error_set(&error, requests->part, "amqp:invalid-field",
+                     "The message-id of a request may have at most %d bytes.", EH_ID_MAX);
+    else if (reply)
+        return reply;
+    else
+        eh_error_set(&error, requests->part, "amqp:decode-error",
+                     "The request is malformed or has no link for its answer.");
+    eh_link_reject(requests, delivery, &error);
+    return NULL;
 }
 
 static void put_status(struct bytebuf *buf, const char *name, int32_t status)

@@ -8,10 +8,16 @@
  *  (1) The client's transfers are counted but its window is never enforced: one client counts
  * messages, not frames. (2) remote_window is never passed by the first frame of a delivery. (3)
  * Accepted deliveries with consecutive ids leave as one disposition at the end of the turn. (4) A
- * session is in its connection's dirty list or self-linked.
+ * session is in its connection's dirty list or self-linked. (5) One that we have ended has no links
+ * and stays until the peer ends it too; what comes for it meanwhile is passed over.
  *
- * Ownership and shard: its connection's. Failure: a frame that does not decode ends the connection.
+ * Ownership and shard: its connection's.
+ *
+ * Failure: a frame that does not decode, or a channel or handle out of range, ends the connection; a
+ * handle that is in use or was never attached ends the session.
  */
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "front/eventhubs/eh_int.h"
@@ -40,14 +46,24 @@ void eh_session_begin(struct eh_conn *conn, uint16_t channel, const struct amqp_
         eh_conn_fail(conn, "amqp:decode-error", "The begin frame is not valid.");
         return;
     }
-    if (channel > EH_CHANNEL_MAX || (channel < conn->session_cap && conn->sessions[channel])) {
-        eh_conn_fail(conn, "amqp:not-allowed", "Channel %u is in use or above %d.", channel,
-                     EH_CHANNEL_MAX);
+    if (channel > EH_CHANNEL_MAX) {
+        eh_conn_fail(conn, "amqp:connection:framing-error",
+                     "Channel %u is above channel-max, which is %d.", channel, EH_CHANNEL_MAX);
         return;
     }
-    struct eh_session *session = sessions_grow(conn, channel) ? calloc(1, sizeof(*session)) : NULL;
+    if (channel < conn->session_cap && conn->sessions[channel]) {
+        eh_conn_fail(conn, "amqp:not-allowed", "Channel %u has a session.", channel);
+        return;
+    }
+    struct eh_session *session = NULL;
+    bool held = eh_conn_hold(conn, sizeof(*session));
+    if (held && sessions_grow(conn, channel))
+        session = calloc(1, sizeof(*session));
     if (!session) {
-        eh_conn_fail(conn, "amqp:resource-limit-exceeded", "No memory for another session.");
+        if (held)
+            eh_conn_unhold(conn, sizeof(*session));
+        eh_conn_fail(conn, "amqp:resource-limit-exceeded",
+                     "The connection holds too much for another session.");
         return;
     }
     session->conn = conn;
@@ -67,17 +83,42 @@ void eh_session_begin(struct eh_conn *conn, uint16_t channel, const struct amqp_
     eh_conn_send(conn);
 }
 
-void eh_session_destroy(struct eh_session *session)
+static void session_links_drop(struct eh_session *session)
 {
-    struct eh_conn *conn = session->conn;
-    ASSERT(conn->sessions[session->channel] == session);
     for (unsigned i = 0; i <= EH_HANDLE_MAX; i++) {
         if (session->links[i])
             eh_link_drop(session->links[i]);
     }
+}
+
+void eh_session_destroy(struct eh_session *session)
+{
+    struct eh_conn *conn = session->conn;
+    ASSERT(conn->sessions[session->channel] == session);
+    session_links_drop(session);
     list_remove(&session->dirty);
     conn->sessions[session->channel] = NULL;
+    eh_conn_unhold(conn, sizeof(*session));
     free(session);
+}
+
+void eh_session_fail(struct eh_session *session, const char *condition, const char *format, ...)
+{
+    struct eh_conn *conn = session->conn;
+    struct eh_error error;
+    char text[256];
+    va_list args;
+    ASSERT(!session->ended);
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    eh_session_settle(session);
+    session_links_drop(session);
+    session->ended = true;
+    eh_error_set(&error, conn->part, condition, "%s", text);
+    struct amqp_end end = {.error = eh_error_encode(conn->part, &error)};
+    amqp_end_encode(eh_conn_frame(conn, session->channel), &end);
+    eh_conn_send(conn);
 }
 
 void eh_session_touch(struct eh_session *session)
@@ -183,6 +224,22 @@ void eh_session_pump(struct eh_session *session)
     }
 }
 
+/* Whether a frame for this handle is one for a link, be it one that has gone meanwhile; false when
+ * session or connection have been ended over it. */
+static bool handle_known(struct eh_session *session, uint32_t handle)
+{
+    if (handle > EH_HANDLE_MAX) {
+        eh_conn_fail(session->conn, "amqp:connection:framing-error",
+                     "Handle %u is above handle-max, which is %d.", handle, EH_HANDLE_MAX);
+        return false;
+    }
+    if (session->handles_seen[handle / 64] >> handle % 64 & 1)
+        return true;
+    eh_session_fail(session, "amqp:session:unattached-handle", "Handle %u is not attached.",
+                    handle);
+    return false;
+}
+
 static void session_flow(struct eh_session *session, const struct amqp_value *body)
 {
     struct amqp_flow flow;
@@ -190,12 +247,15 @@ static void session_flow(struct eh_session *session, const struct amqp_value *bo
         eh_conn_fail(session->conn, "amqp:decode-error", "The flow frame is not valid.");
         return;
     }
+    /* Transfers that the peer had not seen when it said this have used up some of its window. */
     uint32_t seen = flow.has_next_incoming_id ? flow.next_incoming_id : 1;
-    uint32_t window = seen + flow.incoming_window - session->next_outgoing_id;
-    session->remote_window = window <= INT32_MAX ? window : 0;
-    struct eh_link *link = NULL;
-    if (flow.has_handle && flow.handle <= EH_HANDLE_MAX)
-        link = session->links[flow.handle];
+    uint32_t unseen = session->next_outgoing_id - seen;
+    if (unseen > INT32_MAX)
+        unseen = 0; /* it counts more than there were */
+    session->remote_window = flow.incoming_window > unseen ? flow.incoming_window - unseen : 0;
+    if (flow.has_handle && !handle_known(session, flow.handle))
+        return;
+    struct eh_link *link = flow.has_handle ? session->links[flow.handle] : NULL;
     if (link)
         eh_link_flow(link, &flow);
     else if (flow.echo && !flow.has_handle)
@@ -211,11 +271,12 @@ static void session_transfer(struct eh_session *session, const struct amqp_value
         eh_conn_fail(session->conn, "amqp:decode-error", "The transfer frame is not valid.");
         return;
     }
+    if (!handle_known(session, transfer.handle))
+        return;
     session->next_incoming_id++;
     if (++session->incoming_since >= EH_WINDOW / 2)
         eh_session_touch(session);
-    struct eh_link *link =
-        transfer.handle <= EH_HANDLE_MAX ? session->links[transfer.handle] : NULL;
+    struct eh_link *link = session->links[transfer.handle];
     if (link)
         eh_link_transfer(link, &transfer, payload);
 }
@@ -227,7 +288,9 @@ static void session_detach(struct eh_session *session, const struct amqp_value *
         eh_conn_fail(session->conn, "amqp:decode-error", "The detach frame is not valid.");
         return;
     }
-    struct eh_link *link = detach.handle <= EH_HANDLE_MAX ? session->links[detach.handle] : NULL;
+    if (!handle_known(session, detach.handle))
+        return;
+    struct eh_link *link = session->links[detach.handle];
     if (!link)
         return;
     bool attached = link->attached;
@@ -245,6 +308,11 @@ void eh_session_frame(struct eh_session *session, const struct amqp_value *body,
 {
     struct eh_conn *conn = session->conn;
     uint16_t channel = session->channel;
+    if (session->ended) {
+        if (body->code == AMQP_CODE_END)
+            eh_session_destroy(session);
+        return;
+    }
     switch (body->code) {
     case AMQP_CODE_ATTACH:
         eh_link_attach(session, body);
