@@ -29,7 +29,8 @@ struct config {
     int64_t amqp_token_wait_ms, amqp_connections_max;
     int64_t blob_port;
     int64_t blob_connections_max;
-    const char *blob_account, *blob_key;
+    const char *blob_account, *blob_key, *blob_key2;
+    bool blob_clock_check;
     const char *admin_host, *admin_hosts;
     int64_t admin_port;
     int64_t admin_connections_max;

@@ -254,10 +254,13 @@ static enum err open_doors(struct node *node, struct err_info *info)
         .host = config->host,
         .port = (uint16_t)config->blob_port,
         .connections_max = (uint32_t)config->blob_connections_max,
+        .any_date = !config->blob_clock_check,
     };
+    if (config->blob_key2 && !config->blob_key)
+        return err_info_set(info, ERR_INVALID_CONFIG, "blob.key2 needs blob.key");
     if (config->blob_key) {
         blob.accounts[0] =
-            (struct front_blob_account){config->blob_account, config->blob_key, NULL};
+            (struct front_blob_account){config->blob_account, config->blob_key, config->blob_key2};
         blob.account_count = 1;
     }
     err = front_blob_open(node->shards, &blob, node->blobs, &node->blob, info);

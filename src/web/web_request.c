@@ -319,5 +319,6 @@ void web_request_lost(struct web_request *req)
     if (req->on_room)
         web_request_room(req, ERR_CONNECTION_LOST);
     else
-        web_request_cut(req, ERR_CONNECTION_LOST); /* any other handler finishes when its own work is done */
+        web_request_cut(
+            req, ERR_CONNECTION_LOST); /* any other handler finishes when its own work is done */
 }

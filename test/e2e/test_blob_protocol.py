@@ -1,6 +1,7 @@
 """The blob door on the wire: signatures, error bodies, conditions of checkpoint stores, hostile input."""
 import base64
 import concurrent.futures
+import email.utils
 import hashlib
 import os
 import pathlib
@@ -21,6 +22,10 @@ def container(server, unique):
     assert request(server, "PUT", f"/{name}?restype=container").status == 201
     yield f"/{name}"
     assert request(server, "DELETE", f"/{name}?restype=container").status == 202
+
+
+def now(seconds=0):
+    return email.utils.formatdate(time.time() + seconds, usegmt=True)
 
 
 def put(server, target, body=b"", **fields):
@@ -52,6 +57,59 @@ def test_authorization(server, container):
                   "SharedKey devstoreaccount1:" + "A" * 4000):
         answer = request(server, "GET", "/?comp=list", sign_with=None, Authorization=value)
         assert (answer.status, answer.code) == (403, "AuthenticationFailed"), value
+
+
+def dated(server, target, **dates):
+    """A signed GET with exactly these dates: status, code, detail."""
+    headers = {"x-ms-version": "2021-12-02"} | {name.replace("_", "-"): value for name, value in dates.items()}
+    target = f"/{ACCOUNT}{target}"
+    lines = [f"GET {target} HTTP/1.1", f"Host: {server.blob}", "Connection: close",
+             "Authorization: " + sign("GET", target, headers)] + [f"{n}: {v}" for n, v in headers.items()]
+    head, _, body = raw(server.blob, "\r\n".join(lines + ["", ""]).encode()).partition(b"\r\n\r\n")
+    root = xml.etree.ElementTree.fromstring(body)
+    return int(head.split()[1]), root.findtext("Code"), root.findtext("AuthenticationErrorDetail")
+
+
+def test_signatures_age(server, start_server, tmp_path):
+    """A good signature is taken for 15 minutes around its date, and never without one."""
+    for dates in ({"x_ms_date": now()}, {"Date": now()}, {"x_ms_date": now(-800)}, {"x_ms_date": now(800)},
+                  {"x_ms_date": now(), "Date": "Mon, 02 Jan 2023 03:04:05 GMT"}):
+        assert dated(server, "/?comp=list", **dates) == (200, None, None), dates
+    old = "Mon, 02 Jan 2023 03:04:05 GMT"
+    for dates, detail in (({"x_ms_date": old}, f"Request date header too old: '{old}'"),
+                          ({"Date": old}, f"Request date header too old: '{old}'"),
+                          ({"x_ms_date": old, "Date": now()}, f"Request date header too old: '{old}'"),
+                          ({"x_ms_date": "yesterday"}, "Request date header is not an HTTP date: 'yesterday'"),
+                          ({}, "Request date header not specified")):
+        assert dated(server, "/?comp=list", **dates) == (403, "AuthenticationFailed", detail), dates
+    status, code, detail = dated(server, "/?comp=list", x_ms_date=now(1000))
+    assert (status, code) == (403, "AuthenticationFailed") and "too far in the future" in detail
+    (tmp_path / "weir.yaml").write_text("blob:\n  clock_check: false\n")
+    lenient = start_server("--config", str(tmp_path / "weir.yaml"))
+    assert dated(lenient, "/?comp=list", x_ms_date=old) == (200, None, None)
+    assert dated(lenient, "/?comp=list")[0] == 403
+
+
+def test_second_key(start_server, tmp_path):
+    keys = [base64.b64encode(bytes([i]) * 32).decode() for i in (1, 2)]
+    (tmp_path / "weir.yaml").write_text(f"blob:\n  key: {keys[0]}\n  key2: {keys[1]}\n")
+    server = start_server("--config", str(tmp_path / "weir.yaml"))
+    for key, status in ((bytes([1]) * 32, 200), (bytes([2]) * 32, 200), (bytes([3]) * 32, 403)):
+        assert request(server, "GET", "/?comp=list", sign_with=key).status == status
+
+
+def test_plus_in_the_query(server, container):
+    """'+' is a blank to the clients that encode forms and a plus to the others; each signs what it means."""
+    assert put(server, f"{container}/a%20b").status == 201
+    target = f"{container}?restype=container&comp=list&prefix=a+b"
+    listed = request(server, "GET", target)  # our signing code reads forms
+    assert listed.status == 200 and b"<Name>a b</Name>" in listed.body
+    full = f"/{ACCOUNT}{target}"
+    headers = {"x-ms-version": "2021-12-02", "x-ms-date": now()}
+    lines = [f"GET {full} HTTP/1.1", f"Host: {server.blob}", "Connection: close",
+             "Authorization: " + sign("GET", full.replace("+", "%2B"), headers).replace("%2B", "+")]
+    lines += [f"{n}: {v}" for n, v in headers.items()] + ["", ""]
+    assert raw(server.blob, "\r\n".join(lines).encode()).startswith(b"HTTP/1.1 200 ")
 
 
 def test_frame(server, container):
@@ -141,7 +199,7 @@ def test_newer_versions_are_taken(server, container):
     target = f"/{ACCOUNT}{container}?restype=container"
     host, port = server.blob.rsplit(":", 1)
     for version, status in (("2039-01-01", 200), ("2009-09-19", 200), ("nonsense", 400)):
-        headers = {"x-ms-date": "Mon, 02 Jan 2023 03:04:05 GMT", "x-ms-version": version}
+        headers = {"x-ms-date": now(), "x-ms-version": version}
         lines = [f"GET {target} HTTP/1.1", f"Host: {server.blob}", "Connection: close",
                  "Authorization: " + sign("GET", target, headers)] + [f"{n}: {v}" for n, v in headers.items()]
         answer = raw(server.blob, "\r\n".join(lines + ["", ""]).encode())
@@ -213,7 +271,7 @@ def test_checkpoint_store(server, container):
 def test_lengths(server, container):
     """411 without a length, 413 before the body, chunked bodies taken, 100 Continue given."""
     def head(target, *lines):
-        headers = {"x-ms-date": "Mon, 02 Jan 2023 03:04:05 GMT", "x-ms-version": "2021-12-02",
+        headers = {"x-ms-date": now(), "x-ms-version": "2021-12-02",
                    "x-ms-blob-type": "BlockBlob"}
         for line in lines:
             name, _, value = line.partition(":")
@@ -272,7 +330,7 @@ def test_unfinished_uploads_leave_nothing(server, container):
     """Connections cut in the middle of bodies; the blob never appears, the server goes on."""
     host, port = server.blob.rsplit(":", 1)
     target = f"/{ACCOUNT}{container}/torn"
-    headers = {"x-ms-date": "Mon, 02 Jan 2023 03:04:05 GMT", "x-ms-version": "2021-12-02",
+    headers = {"x-ms-date": now(), "x-ms-version": "2021-12-02",
                "x-ms-blob-type": "BlockBlob", "Content-Length": str(10 << 20)}
     head = "\r\n".join([f"PUT {target} HTTP/1.1", f"Host: {server.blob}", "Authorization: " + sign("PUT", target, headers)]
                        + [f"{n}: {v}" for n, v in headers.items()] + ["", ""]).encode()
@@ -407,7 +465,7 @@ def test_stop_with_a_stuck_reader(start_server, unique):
     private = start_server()
     client = service(private).create_container(unique("c"))
     client.upload_blob("large", bytes(64 << 20))
-    headers = {"x-ms-date": "Mon, 02 Jan 2023 03:04:05 GMT", "x-ms-version": "2021-12-02"}
+    headers = {"x-ms-date": now(), "x-ms-version": "2021-12-02"}
     target = f"/{ACCOUNT}/{client.container_name}/large"
     head = "\r\n".join([f"GET {target} HTTP/1.1", f"Host: {private.blob}", "Authorization: " + sign("GET", target, headers)]
                        + [f"{n}: {v}" for n, v in headers.items()] + ["", ""]).encode()
@@ -423,7 +481,7 @@ def test_host_style(server, container):
     put(server, f"{container}/hosted", b"here")
     for host, status in ((f"{ACCOUNT}.blob.localhost:10000", 200), (f"{ACCOUNT}-secondary.blob.example", 200),
                          (f"{ACCOUNT}.queue.localhost", 404), ("other.blob.localhost", 404), ("blob", 404)):
-        headers = {"x-ms-date": "Mon, 02 Jan 2023 03:04:05 GMT", "x-ms-version": "2021-12-02"}
+        headers = {"x-ms-date": now(), "x-ms-version": "2021-12-02"}
         target = f"{container}/hosted"
         lines = [f"GET {target} HTTP/1.1", f"Host: {host}", "Connection: close",
                  "Authorization: " + sign("GET", target, headers)] + [f"{n}: {v}" for n, v in headers.items()]

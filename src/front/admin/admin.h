@@ -60,8 +60,8 @@ struct admin_metrics {
 enum { ADMIN_METRICS_MAX = 8 };
 
 struct front_admin_config {
-    const char *host; /* numeric address to listen on */
-    uint16_t port;    /* 0: a free one */
+    const char *host;         /* numeric address to listen on */
+    uint16_t port;            /* 0: a free one */
     uint32_t connections_max; /* in the process; 0: 256 */
     const char *hosts; /* names besides its addresses that Host may hold, by commas; may be NULL */
     const char *version;

@@ -234,6 +234,7 @@ enum err front_blob_open(struct shards *shards, const struct front_blob_config *
     if (!front)
         return err_info_set(info, ERR_NO_MEMORY, "no memory for the blob service");
     front->store = store;
+    front->any_date = config->any_date;
     struct web_config web = {
         .host = config->host,
         .port = config->port,

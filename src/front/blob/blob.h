@@ -24,12 +24,13 @@ struct front_blob_account {
 enum { FRONT_BLOB_ACCOUNTS_MAX = 8 };
 
 struct front_blob_config {
-    const char *host; /* numeric address to listen on */
-    uint16_t port;    /* 0: a free one */
+    const char *host;         /* numeric address to listen on */
+    uint16_t port;            /* 0: a free one */
     uint32_t connections_max; /* in the process; 0: 4,096 */
     /* account_count 0: the well-known development account, allowed on loopback addresses only. */
     struct front_blob_account accounts[FRONT_BLOB_ACCOUNTS_MAX];
     uint32_t account_count;
+    bool any_date; /* signed requests of any age are taken; else of 15 minutes around now */
 };
 
 /* Listens and prepares every shard. ERR_INVALID_ARGUMENT: a bad key, or no account off loopback.

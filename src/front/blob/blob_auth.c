@@ -5,9 +5,13 @@
  * resource with its query SharedKeyLite: VERB \n Content-MD5 \n Content-Type \n Date \n x-ms-
  * headers, sorted \n resource with its comp
  *
- * Clients differ in two points, so a request may be tried in up to four spellings: names with '_'
- * or digits are sorted by bytes or as .NET's culture does it, and one SDK swaps two lines.
- * Comparison takes constant time. Both keys of an account are good.
+ * Clients differ in three points, so a request may be tried in up to eight spellings: names with
+ * '_' or digits are sorted by bytes or as .NET's culture does it, one SDK swaps two lines, and a
+ * '+' in the query is a plus or a blank. Comparison takes constant time. Both keys of an account
+ * are good.
+ *
+ * A signature is good for 15 minutes around its date, so that one that was overheard cannot be used
+ * for ever.
  */
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -17,7 +21,7 @@
 #include "front/blob/blob_int.h"
 #include "wire/base64.h"
 
-enum { SIGNATURE_LEN = 32, TO_SIGN_MAX = 96 * 1024 };
+enum { SIGNATURE_LEN = 32, TO_SIGN_MAX = 96 * 1024, DATE_SKEW_S = 15 * 60 };
 
 struct pair {
     struct slice name;
@@ -28,6 +32,7 @@ struct spelling {
     bool lite;
     bool culture; /* sort as .NET does */
     bool swapped; /* Content-Language before Content-Encoding */
+    bool blanks;  /* '+' in the query is a blank */
 };
 
 static struct slice lower(struct arena *arena, struct slice text)
@@ -123,17 +128,17 @@ static bool append_ms_headers(struct bytebuf *out, struct blob_call *call, bool 
     return true;
 }
 
-static struct slice decoded(struct arena *arena, struct slice raw)
+static struct slice decoded(struct arena *arena, struct slice raw, bool blanks)
 {
     uint8_t *out = arena_alloc(arena, raw.len + 1);
     size_t len = 0;
-    if (!out || !http_percent_decode(raw, false, out, &len))
+    if (!out || !http_percent_decode(raw, blanks, out, &len))
         return SLICE_NULL;
     return slice_make(out, len);
 }
 
 /* "\n" name ":" values, for every query parameter. */
-static bool append_query(struct bytebuf *out, struct blob_call *call)
+static bool append_query(struct bytebuf *out, struct blob_call *call, bool blanks)
 {
     enum { QUERY_MAX = 64 };
     struct pair *pairs = ARENA_ARRAY(call->arena, struct pair, QUERY_MAX);
@@ -145,8 +150,8 @@ static bool append_query(struct bytebuf *out, struct blob_call *call)
     for (size_t cursor = 0; http_query_next(call->head->query, &cursor, &name, &value);) {
         if (count == QUERY_MAX)
             return false;
-        name = decoded(call->arena, name);
-        value = decoded(call->arena, value);
+        name = decoded(call->arena, name, blanks);
+        value = decoded(call->arena, value, blanks);
         if (!name.data || !value.data)
             return false;
         pairs[count++] = (struct pair){lower(call->arena, name), value};
@@ -205,7 +210,7 @@ static bool string_to_sign(struct bytebuf *out, struct blob_call *call, struct s
     bytebuf_append_cstr(out, call->account->name);
     bytebuf_append_slice(out, head->path);
     if (!spelling.lite)
-        return append_query(out, call) && !out->failed;
+        return append_query(out, call, spelling.blanks) && !out->failed;
     if (call->comp.len > 0) {
         bytebuf_append_cstr(out, "?comp=");
         bytebuf_append_slice(out, call->comp);
@@ -239,11 +244,46 @@ static bool signature_any(struct blob_call *call, const uint8_t given[SIGNATURE_
 {
     bool swap = !lite && call_header(call, "content-language").data &&
                 call_header(call, "content-encoding").data;
-    for (int culture = 0; culture < 2; culture++)
-        for (int swapped = 0; swapped <= swap; swapped++)
-            if (signature_good(call, given, (struct spelling){lite, culture != 0, swapped != 0}))
-                return true;
+    bool plus = !lite && slice_find_byte(call->head->query, '+', 0) != SIZE_MAX;
+    for (int bits = 0; bits < 8; bits++) {
+        struct spelling spelling = {lite, (bits & 4) != 0, (bits & 2) != 0, (bits & 1) != 0};
+        if ((spelling.swapped && !swap) || (spelling.blanks && !plus))
+            continue;
+        if (signature_good(call, given, spelling))
+            return true;
+    }
     return false;
+}
+
+static bool refuse_with_detail(struct blob_call *call, const char *detail, struct slice date)
+{
+    char *text = arena_printf(call->arena, "%s: '%.*s'", detail, SLICE_FMT(date));
+    call_fail_with(call, BLOB_AUTHENTICATION_FAILED, "AuthenticationErrorDetail",
+                   slice_cstr(text ? text : detail));
+    return false;
+}
+
+/* The date that was signed must be near; false: answered. */
+static bool date_near(struct blob_call *call)
+{
+    int64_t seconds;
+    struct slice date = call_header(call, "x-ms-date");
+    if (!date.data)
+        date = call_header(call, "date");
+    if (!date.data) {
+        call_fail_with(call, BLOB_AUTHENTICATION_FAILED, "AuthenticationErrorDetail",
+                       SLICE_LIT("Request date header not specified"));
+        return false;
+    }
+    if (!http_date_read(date, &seconds))
+        return refuse_with_detail(call, "Request date header is not an HTTP date", date);
+    int64_t now = reactor_wall_ms(call->shard->reactor) / 1000;
+    if (call->front->any_date || llabs(now - seconds) <= DATE_SKEW_S)
+        return true;
+    return refuse_with_detail(call,
+                              seconds < now ? "Request date header too old"
+                                            : "Request date header too far in the future",
+                              date);
 }
 
 /* SCHEME ACCOUNT:SIGNATURE; an account of "-secondary" signs with the plain name. */
@@ -262,9 +302,11 @@ static bool authorize_key(struct blob_call *call, struct slice rest, bool lite)
     bool good = readable && len == SIGNATURE_LEN &&
                 slice_equal(name, slice_cstr(call->account->name)) &&
                 signature_any(call, given, lite);
-    if (!good)
+    if (!good) {
         call_fail(call, BLOB_AUTHENTICATION_FAILED);
-    return good;
+        return false;
+    }
+    return date_near(call);
 }
 
 bool call_authorize(struct blob_call *call)

@@ -32,6 +32,7 @@ struct front_blob {
     struct blobstore *store;
     struct blob_account accounts[FRONT_BLOB_ACCOUNTS_MAX];
     uint32_t account_count;
+    bool any_date;
     _Atomic uint64_t answers[6]; /* by class of status; [0]: all */
 };
 
