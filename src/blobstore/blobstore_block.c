@@ -15,37 +15,30 @@
  */
 #include "blobstore/blobstore_int.h"
 
-/* Whether block ids of that length fit those the blob has, staged or committed. */
+/*
+ * Whether a block id has the length of those staged before it. Committed ones do not count: another
+ * client, with ids of its own length, may replace the blob.
+ */
 static enum err block_id_fits(struct blobstore_op *op, struct sqlite3 *sqlite,
                               const struct blob_row *row)
 {
-    static const char *const texts[] = {
-        "SELECT block_id FROM staged WHERE container = ?1 AND name = ?2 LIMIT 1",
-        "SELECT block_id FROM piece WHERE gen = ?3 AND block_id IS NOT NULL LIMIT 1",
-    };
-    for (int i = 0; i < 2; i++) {
-        struct sqlite3_stmt *stmt;
-        bool found;
-        enum err err = sql_get(sqlite, texts[i], &stmt, &op->err_info);
-        if (err)
-            return err;
-        if (i == 0) {
-            sql_bind_int(stmt, 1, row->container);
-            sql_bind_bytes(stmt, 2, op->blob);
-        } else {
-            sql_bind_int(stmt, 3, row->exists ? row->gen.v : -1);
-        }
-        err = sql_row(stmt, &found, &op->err_info);
-        if (err)
-            return err;
-        if (!found)
-            continue;
-        bool fits = (size_t)sqlite3_column_bytes(stmt, 0) == op->block_id.len;
-        sqlite3_reset(stmt);
-        if (!fits)
-            return err_info_set(&op->err_info, ERR_INVALID_BLOCK,
-                                "block ids of one blob must have one length");
-    }
+    struct sqlite3_stmt *stmt;
+    bool found;
+    enum err err =
+        sql_get(sqlite, "SELECT block_id FROM staged WHERE container = ? AND name = ? LIMIT 1",
+                &stmt, &op->err_info);
+    if (err)
+        return err;
+    sql_bind_int(stmt, 1, row->container);
+    sql_bind_bytes(stmt, 2, op->blob);
+    err = sql_row(stmt, &found, &op->err_info);
+    if (err || !found)
+        return err;
+    bool fits = (size_t)sqlite3_column_bytes(stmt, 0) == op->block_id.len;
+    sqlite3_reset(stmt);
+    if (!fits)
+        return err_info_set(&op->err_info, ERR_INVALID_BLOCK,
+                            "block ids of one blob must have one length");
     return ERR_OK;
 }
 
@@ -289,6 +282,8 @@ enum err run_append(struct blobstore_op *op, struct sqlite3 *sqlite)
         return err;
     if (old.info.type != BLOBSTORE_APPEND)
         return ERR_BLOB_TYPE;
+    if (op->upload->length == 0)
+        return ERR_INVALID_BLOCK;
     if (op->append_position >= 0 && (uint64_t)op->append_position != old.info.length)
         return ERR_APPEND_POSITION;
     if (op->max_size >= 0 && old.info.length + op->upload->length > (uint64_t)op->max_size)

@@ -125,6 +125,7 @@ def test_blocks(container):
         blob.commit_block_list([BlobBlock("0000")])
     assert gone.value.error_code == "InvalidBlockList"
     assert blob.download_blob().readall() == parts["0003"] + b"new end"
+    blob.stage_block("0010", b"x")
     with pytest.raises(HttpResponseError) as uneven:
         blob.stage_block("longer-than-the-others", b"x")
     assert uneven.value.error_code == "InvalidBlobOrBlock"

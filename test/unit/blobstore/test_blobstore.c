@@ -340,6 +340,8 @@ static void test_blocks(void **state)
     f->op.blocks = list;
     f->op.block_count = 3;
     assert_int_equal(finish(f), ERR_OK);
+    assert_int_equal(stage(f, "longer", "x", 1), ERR_OK); /* committed ids bind nobody */
+    assert_int_equal(stage(f, "aa", "x", 1), ERR_INVALID_BLOCK);
     memcpy(expected, "abc", 3);
     memcpy(expected + 3, large, 50000);
     memcpy(expected + 50003, "abc", 3);
@@ -378,7 +380,10 @@ static void test_append(void **state)
     assert_int_equal(with_content(f, content, 1), ERR_APPEND_POSITION);
     prepare(f, BLOBSTORE_APPEND_BLOCK, "log")->max_size = (int64_t)total;
     assert_int_equal(with_content(f, content, 1), ERR_BLOB_MAX_SIZE);
+    prepare(f, BLOBSTORE_APPEND_BLOCK, "log"); /* an empty block is none, and is not counted */
+    assert_int_equal(with_content(f, content, 0), ERR_INVALID_BLOCK);
     expect_content(f, "log", content, total);
+    assert_int_equal(f->op.info.block_count, 12);
     assert_int_equal(stage(f, "aa", "x", 1), ERR_OK);
     prepare(f, BLOBSTORE_STAGE, "log")->block_id = SLICE_LIT("aa");
     assert_int_equal(with_content(f, "x", 1), ERR_BLOB_TYPE);
