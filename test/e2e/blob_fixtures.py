@@ -20,13 +20,13 @@ def service(server, **options):
                                                                        **options)
 
 
-def sign(method, target, headers, lite=False, key=KEY, account=ACCOUNT):
+def sign(method, target, headers, lite=False, key=KEY, account=ACCOUNT, encoding="utf-8"):
     """The Authorization value, computed here from the documents and not by the SDK."""
     path, _, query = target.partition("?")
     lower = {name.lower(): value.strip() for name, value in headers.items()}
     canonical = "".join(f"{name}:{lower[name]}\n" for name in sorted(lower) if name.startswith("x-ms-"))
     date = "" if "x-ms-date" in lower else lower.get("date", "")
-    pairs = urllib.parse.parse_qsl(query, keep_blank_values=True)
+    pairs = urllib.parse.parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
     if lite:
         text = "\n".join([method, lower.get("content-md5", ""), lower.get("content-type", ""), date, ""]) + canonical
         text += f"/{account}{path}" + "".join(f"?comp={value}" for name, value in pairs if name == "comp")
@@ -38,7 +38,7 @@ def sign(method, target, headers, lite=False, key=KEY, account=ACCOUNT):
                   ("if-modified-since", "if-match", "if-none-match", "if-unmodified-since", "range")]
         text = "\n".join(lines) + "\n" + canonical + f"/{account}{path}"
         text += "".join(f"\n{name.lower()}:{value}" for name, value in sorted(pairs))
-    mac = base64.b64encode(hmac.new(key, text.encode(), hashlib.sha256).digest()).decode()
+    mac = base64.b64encode(hmac.new(key, text.encode(encoding, "surrogateescape"), hashlib.sha256).digest()).decode()
     return f"SharedKey{'Lite' if lite else ''} {account}:{mac}"
 
 

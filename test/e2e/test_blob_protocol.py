@@ -152,6 +152,88 @@ def test_ranges(server, container):
     assert (refused.status, refused.code) == (400, "InvalidHeaderValue")
 
 
+def test_odd_ranges(server, container):
+    target = f"{container}/odd"
+    put(server, target, b"0123456789")
+    for text, body in (("BYTES=0-1", b"01"), ("bytes=-10", b"0123456789"), ("bytes=-11", b"0123456789"),
+                       ("bytes=9-9", b"9"), ("bytes=0-18446744073709551615", b"0123456789")):
+        answer = request(server, "GET", target, Range=text)
+        assert (answer.status, answer.body) == (206, body), text
+    for text in ("bytes=-0", "bytes=10-10", "bytes=18446744073709551615-"):
+        answer = request(server, "GET", target, Range=text)
+        assert (answer.status, answer.code) == (416, "InvalidRange"), text
+    for text in ("bytes=0-18446744073709551616", "bytes= 0-1", "bytes=-", "bytes", "bytes=0-1,3-4"):
+        assert request(server, "GET", target, Range=text).status == 200, text
+
+
+def test_what_xml_cannot_hold(server, container):
+    """Names and prefixes with control bytes come back percent-encoded; what is no text is refused."""
+    for name in ("a%01b", "a%02/c", "plain", "a%EF%BF%BE"):
+        assert put(server, f"{container}/{name}").status == 201
+    listed = request(server, "GET", f"{container}?restype=container&comp=list&prefix=a%01")
+    root = xml.etree.ElementTree.fromstring(listed.body)
+    assert root.findtext("Prefix") == "a%01" and root.find("Prefix").get("Encoded") == "true"
+    assert [(e.text, e.get("Encoded")) for e in root.iter("Name")] == [("a%01b", "true")]
+    listed = request(server, "GET", f"{container}?restype=container&comp=list&delimiter=%02")
+    root = xml.etree.ElementTree.fromstring(listed.body)
+    assert root.findtext("Delimiter") == "%02"
+    assert [e.text for e in root.iter("Name")] == ["a%01b", "a%02", "a%EF%BF%BE", "plain"]
+    for query, name in (("prefix=%ff", "prefix"), ("delimiter=%c3", "delimiter")):
+        answer = request(server, "GET", f"{container}?restype=container&comp=list&{query}")
+        assert (answer.status, answer.code) == (400, "InvalidQueryParameterValue"), query
+        assert xml.etree.ElementTree.fromstring(answer.body).findtext("QueryParameterName") == name
+    for fields, code in (({"x_ms_meta_a": "gr\xfcn"}, "InvalidMetadata"),
+                         ({"x_ms_blob_content_disposition": "gr\xfcn"}, "InvalidHeaderValue"),
+                         ({"Content_Language": "gr\xfcn"}, "InvalidHeaderValue"),
+                         ({"Content_Disposition": "gr\xfcn".encode().decode("latin-1")}, None)):
+        headers = {"x-ms-version": "2021-12-02", "x-ms-date": now(), "x-ms-blob-type": "BlockBlob",
+                   "Content-Length": "0"} | {n.replace("_", "-"): v for n, v in fields.items()}
+        full = f"/{ACCOUNT}{container}/odd"
+        lines = [f"PUT {full} HTTP/1.1", f"Host: {server.blob}", "Connection: close",
+                 "Authorization: " + sign("PUT", full, headers, encoding="latin-1")]
+        lines += [f"{n}: {v}" for n, v in headers.items()] + ["", ""]
+        answer = raw(server.blob, "\r\n".join(lines).encode("latin-1"))
+        assert answer.startswith(b"HTTP/1.1 400 " if code else b"HTTP/1.1 201 "), fields
+        assert code is None or f"x-ms-error-code: {code}".encode() in answer, fields
+    listed = request(server, "GET", f"{container}?restype=container&comp=list&prefix=odd")
+    root = xml.etree.ElementTree.fromstring(listed.body)
+    assert root.findtext("Blobs/Blob/Properties/Content-Disposition") == "gr\xfcn"
+
+
+def test_delete_snapshots(server, container):
+    """Without snapshots "only" deletes nothing, and the blob stays."""
+    target = f"{container}/kept"
+    put(server, target, b"x")
+    assert request(server, "DELETE", target, x_ms_delete_snapshots="only").status == 202
+    assert request(server, "GET", target).body == b"x"
+    odd = request(server, "DELETE", target, x_ms_delete_snapshots="all")
+    assert (odd.status, odd.code) == (400, "InvalidHeaderValue")
+    assert request(server, "DELETE", target, x_ms_delete_snapshots="include").status == 202
+    assert request(server, "DELETE", target, x_ms_delete_snapshots="only").status == 404
+
+
+def test_another_client_replaces_a_blob(server, container):
+    """Ids of committed blocks do not bind the length of new ones, those of staged blocks do."""
+    target = f"{container}/shared"
+    for ids in (("QUFB", "QkJC"), ("QUFBQUFB", "QkJCQkJC")):
+        for block in ids:
+            assert request(server, "PUT", f"{target}?comp=block&blockid={block}", block.encode()).status == 201
+        other = request(server, "PUT", f"{target}?comp=block&blockid=QQ==", b"x")
+        assert (other.status, other.code) == (400, "InvalidBlobOrBlock")
+        text = "".join(f"<Latest>{block}</Latest>" for block in ids)
+        done = request(server, "PUT", f"{target}?comp=blocklist", f"<BlockList>{text}</BlockList>".encode())
+        assert done.status == 201
+        assert request(server, "GET", target).body == "".join(ids).encode()
+
+
+def test_not_modified(server, container):
+    target = f"{container}/cached"
+    etag = put(server, target, b"x").headers["etag"]
+    answer = request(server, "GET", target, If_None_Match=etag)
+    assert (answer.status, answer.headers["etag"], answer.headers["x-ms-error-code"]) == (304, etag, "ConditionNotMet")
+    assert "last-modified" in answer.headers and answer.body == b""
+
+
 def test_checksums(server, container):
     target = f"{container}/sums"
     good = base64.b64encode(hashlib.md5(b"hello world").digest()).decode()

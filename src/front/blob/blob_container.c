@@ -2,6 +2,7 @@
  * Requests on containers, the account, and the two listings.
  */
 #include "base/numtext.h"
+#include "base/utf8.h"
 #include "front/blob/blob_int.h"
 #include "wire/base64.h"
 
@@ -172,8 +173,11 @@ static bool read_listing(struct blob_call *call)
     bool ok = true;
     list->prefix = call_query(call, "prefix", true, &ok);
     list->delimiter = call_query(call, "delimiter", true, &ok);
-    if (!ok || list->prefix.len > BLOBSTORE_NAME_MAX || list->delimiter.len > BLOBSTORE_NAME_MAX) {
-        call_fail(call, BLOB_INVALID_QUERY);
+    bool prefix = ok && list->prefix.len <= BLOBSTORE_NAME_MAX && utf8_valid(list->prefix);
+    bool delimiter = list->delimiter.len <= BLOBSTORE_NAME_MAX && utf8_valid(list->delimiter);
+    if (!prefix || !delimiter) {
+        call_fail_with(call, BLOB_INVALID_QUERY, "QueryParameterName",
+                       prefix ? SLICE_LIT("delimiter") : SLICE_LIT("prefix"));
         return false;
     }
     if (!read_max(call, &list->max) || !read_marker(call, &list->marker) || !read_include(call))
@@ -207,7 +211,7 @@ static void listing_begin(struct blob_call *call, struct bytebuf *xml)
     for (size_t i = 0; i < 4; i++) {
         struct slice value = call_query(call, echoed[i][0], true, &ok);
         if (value.data && (value.len || i == 0))
-            xml_element(xml, echoed[i][1], value);
+            xml_encoded(xml, echoed[i][1], value);
     }
 }
 
@@ -260,7 +264,7 @@ static void containers_listed(struct blobstore_op *op)
     for (uint32_t i = 0; i < op->item_count; i++) {
         const struct blobstore_container_info *item = &op->containers[i];
         bytebuf_append_cstr(&xml, "<Container>");
-        xml_name(&xml, item->name);
+        xml_encoded(&xml, "Name", item->name);
         bytebuf_append_cstr(&xml, "<Properties>");
         xml_element_date(&xml, "Last-Modified", item->etag);
         bytebuf_printf(&xml, "<Etag>\"0x%llX\"</Etag>", (unsigned long long)item->etag);
@@ -294,7 +298,7 @@ static void xml_blob(struct bytebuf *xml, const struct blobstore_item *item, boo
 {
     const struct blobstore_info *info = &item->info;
     bytebuf_append_cstr(xml, "<Blob>");
-    xml_name(xml, item->name);
+    xml_encoded(xml, "Name", item->name);
     bytebuf_append_cstr(xml, "<Properties>");
     if (item->uncommitted) {
         bytebuf_append_cstr(
@@ -339,7 +343,7 @@ static void blobs_listed(struct blobstore_op *op)
         const struct blobstore_item *item = &op->items[i];
         if (item->is_prefix) {
             bytebuf_append_cstr(&xml, "<BlobPrefix>");
-            xml_name(&xml, item->name);
+            xml_encoded(&xml, "Name", item->name);
             bytebuf_append_cstr(&xml, "</BlobPrefix>");
         } else {
             xml_blob(&xml, item, op->list.metadata);

@@ -170,6 +170,7 @@ void call_fail_with(struct blob_call *call, enum blob_code code, const char *ele
     if (code == BLOB_INVALID_RANGE)
         bytebuf_printf(out, "Content-Range: bytes */%llu\r\n", (unsigned long long)call->total);
     if (row->status == 304) {
+        answer_etag(out, call->op.info.etag); /* a cache lives by it */
         web_send_empty(call->req, UINT64_MAX);
         return;
     }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/numtext.h"
+#include "base/utf8.h"
 #include "front/blob/blob_int.h"
 #include "wire/base64.h"
 
@@ -99,6 +100,15 @@ static bool identifier(struct slice name)
     return name.len > 0;
 }
 
+/* Visible ASCII and blanks: what clients encode other text to, and all that a listing can carry. */
+static bool ascii_value(struct slice value)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if (value.data[i] > 0x7e || (value.data[i] < 0x20 && value.data[i] != '\t'))
+            return false;
+    return true;
+}
+
 /* One metadata header; a name seen before in the same case has its value joined by a comma. */
 static bool metadata_add(struct blob_call *call, struct slice names[], struct slice values[],
                          size_t *count, struct slice name, struct slice value)
@@ -142,7 +152,7 @@ bool call_metadata(struct blob_call *call)
         if (!slice_equal_nocase(slice_sub(field->name, 0, prefix.len), prefix))
             continue;
         struct slice name = slice_sub(field->name, prefix.len, field->name.len);
-        if (!identifier(name)) {
+        if (!identifier(name) || !ascii_value(field->value)) {
             call_fail(call, name.len ? BLOB_INVALID_METADATA : BLOB_EMPTY_METADATA_KEY);
             return false;
         }
@@ -190,8 +200,15 @@ bool call_content_headers(struct blob_call *call, bool plain_too)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         *rows[i].out = call_header(call, rows[i].special);
-        if (!rows[i].out->data && plain_too)
-            *rows[i].out = call_header(call, rows[i].plain);
+        const char *name = rows[i].special;
+        if (!rows[i].out->data && plain_too) {
+            name = rows[i].plain;
+            *rows[i].out = call_header(call, name);
+        }
+        if (!utf8_valid(*rows[i].out)) { /* listings are UTF-8 */
+            call_fail_with(call, BLOB_INVALID_HEADER_VALUE, "HeaderName", slice_cstr(name));
+            return false;
+        }
     }
     struct slice md5 = call_header(call, "x-ms-blob-content-md5");
     if (md5.len > 0 && !read_base64(call, md5, 16, &h->md5)) {
@@ -287,8 +304,8 @@ struct bytebuf *call_answer_reason(struct blob_call *call, uint16_t status, cons
     struct slice id = http_head_field(call->head, "x-ms-client-request-id");
     answer_count(call, status);
     http_response_field(out, "x-ms-request-id", slice_cstr(call->request_id));
-    if (call->version.len)
-        http_response_field(out, "x-ms-version", call->version);
+    http_response_field(out, "x-ms-version",
+                        call->version.len ? call->version : SLICE_LIT("2021-12-02"));
     if (echo_fit(id))
         http_response_field(out, "x-ms-client-request-id", id);
     return out;

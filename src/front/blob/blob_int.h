@@ -104,6 +104,7 @@ struct blob_transfer {
     struct iobuf *buf;
     size_t cap;
     size_t fill;
+    uint64_t received; /* the upload's own count is the worker's while it writes */
     uint64_t limit;
     bool writing;
     bool ended;
@@ -200,8 +201,9 @@ void xml_text(struct bytebuf *xml, struct slice text);
 void xml_element(struct bytebuf *xml, const char *name, struct slice text);
 void xml_element_u64(struct bytebuf *xml, const char *name, uint64_t value);
 void xml_element_date(struct bytebuf *xml, const char *name, uint64_t ticks);
-/* <Name>…</Name>, percent-encoded with Encoded="true" when XML cannot carry it. */
-void xml_name(struct bytebuf *xml, struct slice name);
+/* <element>text</element> for text of a client, UTF-8; percent-encoded with Encoded="true" when XML
+ * cannot carry it. */
+void xml_encoded(struct bytebuf *xml, const char *element, struct slice text);
 /* The blocks of a BlockList document, in the arena. */
 MUST_CHECK enum blob_code xml_block_list(struct arena *arena, struct slice body,
                                          struct blobstore_block **ret_blocks, uint32_t *ret_count,

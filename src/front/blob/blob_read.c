@@ -21,7 +21,7 @@ static void read_range(struct blob_call *call, bool *ret_suffix)
     *ret_suffix = false;
     if (!text.data)
         text = call_header(call, "range");
-    if (!slice_starts_with(text, SLICE_LIT("bytes=")))
+    if (!slice_equal_nocase(slice_sub(text, 0, 6), SLICE_LIT("bytes=")))
         return;
     text = slice_sub(text, 6, text.len);
     size_t dash = slice_find_byte(text, '-', 0);
@@ -30,7 +30,7 @@ static void read_range(struct blob_call *call, bool *ret_suffix)
     struct slice first = slice_sub(text, 0, dash);
     struct slice last = slice_sub(text, dash + 1, text.len);
     if (first.len == 0) {
-        if (!numtext_read_uint64(last, &to) || to == 0)
+        if (!numtext_read_uint64(last, &to))
             return;
         *ret_suffix = true;
         call->range = (struct blob_range){true, 0, to};
@@ -337,7 +337,7 @@ static void changed(struct blobstore_op *op)
         call_fail_err(call, op->err);
         return;
     }
-    if (op->verb == BLOBSTORE_DELETE) {
+    if (op->verb == BLOBSTORE_DELETE || op->verb == BLOBSTORE_GET) {
         struct bytebuf *out = call_answer(call, 202);
         http_response_field(out, "x-ms-delete-type-permanent", SLICE_LIT("true"));
         web_send(call->req, SLICE_NULL);
@@ -371,8 +371,15 @@ void handle_set_properties(struct blob_call *call)
 
 void handle_delete(struct blob_call *call)
 {
-    call_op(call, BLOBSTORE_DELETE);
-    /* x-ms-delete-snapshots needs no look: there are none yet. */
-    if (call_conditions(call, false))
+    struct slice snapshots = call_header(call, "x-ms-delete-snapshots");
+    bool only = slice_equal_nocase(snapshots, SLICE_LIT("only"));
+    /* There are no snapshots yet: without them there is nothing to delete, and the blob stays. */
+    call_op(call, only ? BLOBSTORE_GET : BLOBSTORE_DELETE);
+    if (snapshots.len > 0 && !only && !slice_equal_nocase(snapshots, SLICE_LIT("include"))) {
+        call_fail_with(call, BLOB_INVALID_HEADER_VALUE, "HeaderName",
+                       SLICE_LIT("x-ms-delete-snapshots"));
+        return;
+    }
+    if (call_conditions(call, only))
         call_submit(call, changed);
 }

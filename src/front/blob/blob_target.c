@@ -24,7 +24,7 @@ static const struct blob_account *account_of_host(const struct front_blob *front
 {
     size_t dot = slice_find_byte(host, '.', 0);
     if (dot == SIZE_MAX ||
-        !slice_starts_with(slice_sub(host, dot + 1, host.len), SLICE_LIT("blob")))
+        !slice_starts_with(slice_sub(host, dot + 1, host.len), SLICE_LIT("blob.")))
         return NULL;
     return account_find(front, slice_sub(host, 0, dot));
 }

@@ -163,7 +163,8 @@ static void on_data(struct web_request *req, struct slice bytes, void *arg)
     ASSERT(t->buf && bytes.len <= t->cap - t->fill);
     memcpy(iobuf_data(t->buf) + t->fill, bytes.data, bytes.len);
     t->fill += bytes.len;
-    if (blobstore_upload_length(t->upload) > t->limit)
+    t->received += bytes.len;
+    if (t->received > t->limit)
         transfer_fail(call, ERR_OK, BLOB_TOO_LARGE);
     else if (t->fill == t->cap)
         transfer_advance(call);

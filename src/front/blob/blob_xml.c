@@ -85,15 +85,16 @@ static bool xml_can_hold(struct slice text)
     return true;
 }
 
-void xml_name(struct bytebuf *xml, struct slice name)
+void xml_encoded(struct bytebuf *xml, const char *element, struct slice text)
 {
-    if (xml_can_hold(name)) {
-        xml_element(xml, "Name", name);
+    ASSERT(utf8_valid(text));
+    if (xml_can_hold(text)) {
+        xml_element(xml, element, text);
         return;
     }
-    bytebuf_append_cstr(xml, "<Name Encoded=\"true\">");
-    for (size_t i = 0; i < name.len; i++) {
-        uint8_t c = name.data[i];
+    bytebuf_printf(xml, "<%s Encoded=\"true\">", element);
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.data[i];
         bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                      c == '-' || c == '_' || c == '.' || c == '~' || c == '/';
         if (plain)
@@ -101,7 +102,7 @@ void xml_name(struct bytebuf *xml, struct slice name)
         else
             bytebuf_printf(xml, "%%%02X", c);
     }
-    bytebuf_append_cstr(xml, "</Name>");
+    bytebuf_printf(xml, "</%s>", element);
 }
 
 /* ---- BlockList ---- */
