@@ -106,8 +106,10 @@ def test_describe_cluster(server, wire, version):
     assert answer["cluster_authorized_operations"] > 0
 
 
-def test_describe_cluster_of_controllers(wire):
-    assert wire.call("describe_cluster", 1, {"endpoint_type": 2})["error_code"] == 115
+@pytest.mark.parametrize("kind,code", [(0, 42), (2, 114), (3, 115), (-1, 115)])
+def test_describe_cluster_of_others_than_brokers(wire, kind, code):
+    answer = wire.call("describe_cluster", 1, {"endpoint_type": kind})
+    assert (answer["error_code"], answer["brokers"]) == (code, []) and answer["error_message"]
 
 
 def test_cluster_id_outlives_a_restart(start_server):
@@ -193,6 +195,32 @@ def test_validate_only_changes_nothing(wire, unique):
     assert create_one(wire, name, validate=True)["error_code"] == 36
 
 
+def test_validate_only_tells_what_would_be(wire, unique):
+    """As a creation does: the default number of partitions, and every configuration with its source."""
+    node = wire.call("metadata", 9, {"topics": []})["brokers"][0]["node_id"]
+    for more, partitions in [({"num_partitions": -1}, 1), ({"num_partitions": 7}, 7), ({
+            "num_partitions": -1, "replication_factor": -1,
+            "assignments": [{"partition_index": index, "broker_ids": [node]} for index in range(3)]}, 3)]:
+        more["configs"] = [{"name": "retention.ms", "value": "77"}]
+        checked, made = (create_one(wire, unique(), validate=validate, **more) for validate in (True, False))
+        assert (checked["error_code"], checked["num_partitions"], checked["replication_factor"]) == (0, partitions, 1)
+        assert checked["topic_id"] == bytes(16) != made["topic_id"]
+        assert checked["configs"] == made["configs"] and checked["configs"]
+
+
+def test_a_created_topic_is_usable_at_once(server, unique):
+    """Every partition has its leader in the next answer, on whatever shard that is written, and takes records."""
+    name, count = unique(), 40
+    with kafka_wire.Connection(server.kafka) as wire:
+        create(wire, name, count)
+    for _ in range(4):
+        with kafka_wire.Connection(server.kafka) as wire:
+            topic = wire.call("metadata", 9, {"topics": [{"name": name}], "allow_auto_topic_creation": False})["topics"][0]
+            assert [part["leader_id"] >= 0 and part["error_code"] == 0 for part in topic["partitions"]] == [True] * count
+            for partition in range(count):
+                assert produce(wire, name, kafka_wire.batch([b"x"]), partition)["error_code"] == 0
+
+
 @pytest.mark.parametrize("version", range(7))
 def test_every_version_of_delete_topics(wire, unique, version):
     name, missing = unique(), unique("none")
@@ -211,6 +239,27 @@ def test_delete_by_id(wire, unique):
         {"name": None, "topic_id": topic_id}, {"name": None, "topic_id": b"\4" * 16}, {"name": None}]})
     assert [row["error_code"] for row in answer["responses"]] == [0, 100, 42]
     assert answer["responses"][0]["name"] == name
+
+
+@pytest.mark.parametrize("version", range(7))
+def test_a_topic_named_twice_is_not_deleted(wire, unique, version):
+    name, other = unique(), unique()
+    create(wire, name), create(wire, other)
+    names = [name, other, name]
+    values = {"topics": [{"name": each} for each in names]} if version >= 6 else {"topic_names": names}
+    answer = wire.call("delete_topics", version, values)
+    assert [(row["name"], row["error_code"]) for row in answer["responses"]] == [(name, 42), (other, 0), (name, 42)]
+    assert create_one(wire, name)["error_code"] == 36
+
+
+def test_a_topic_named_by_id_twice_is_not_deleted(wire, unique):
+    name = unique()
+    topic_id = create(wire, name)
+    twice = {"name": None, "topic_id": topic_id}
+    assert [row["error_code"] for row in wire.call("delete_topics", 6, {"topics": [twice, twice]})["responses"]] == [42, 42]
+    answer = wire.call("delete_topics", 6, {"topics": [twice, {"name": name}]})
+    assert [row["error_code"] for row in answer["responses"]] == [42, 42]
+    assert create_one(wire, name)["error_code"] == 36
 
 
 def test_a_recreated_topic_is_another(wire, unique):
@@ -284,7 +333,7 @@ def test_broker_configs(wire):
     configs = config_of(wire, node, kind=4)
     assert configs["auto.create.topics.enable"]["value"] == "true"
     assert configs["num.partitions"]["value"].isdigit()
-    assert config_of(wire, "", kind=4)
+    assert config_of(wire, "", kind=4) == {}  # the cluster's changeable defaults: there are none
 
 
 def test_config_errors(wire, unique):

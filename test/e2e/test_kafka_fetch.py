@@ -173,6 +173,17 @@ def test_every_version_of_list_offsets(wire, topic, version):
         assert (good["offset"], good["timestamp"]) == (2, -1)
 
 
+@pytest.mark.parametrize("version", range(1, 12))
+def test_a_partition_named_twice_has_no_offset(wire, unique, version):
+    name = unique()
+    create(wire, name, 3)
+    answer = wire.call("list_offsets", version, {"replica_id": -1, "topics": [
+        {"name": name, "partitions": [{"partition_index": index, "timestamp": -1} for index in (0, 2)]},
+        {"name": name, "partitions": [{"partition_index": index, "timestamp": -2} for index in (1, 2)]}]})
+    assert [[(part["partition_index"], part["error_code"]) for part in row["partitions"]] for row in answer["topics"]] == [
+        [(0, 0), (2, 42)], [(1, 0), (2, 42)]]
+
+
 def test_offsets_by_time(wire, topic):
     produce(wire, topic, batch([b"0", b"1", b"2"], timestamp=1000, timestamps=[1000, 3000, 2000]))
     produce(wire, topic, batch([b"3", b"4"], timestamp=4000, timestamps=[4000, 5000], attributes=1,

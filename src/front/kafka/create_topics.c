@@ -13,6 +13,8 @@
 #include "front/kafka/kafka_int.h"
 #include "kafka_create_topics.h"
 
+enum { CREATES_MAX = 5000 }; /* of one request: each is a durable change of the catalogue */
+
 struct create {
     struct broker_topic_op op;
     struct creates *creates;
@@ -43,20 +45,32 @@ static void creates_answer(struct creates *creates)
     kafka_reply_end(req);
 }
 
-/* What the topic is like now, for versions 5 and up. */
+static int32_t default_partitions(const struct kafka_request *req)
+{
+    int32_t count = broker_config_get(req->ks->front->broker)->default_partitions;
+    return count ? count : 1;
+}
+
+/* What the topic is like now, or would be like, for versions 5 and up. */
 static void create_describe(struct create *create)
 {
     struct kafka_request *req = create->creates->req;
     const struct topic *topic = create->op.topic;
     struct kafka_create_topics_response_topic *answer = create->answer;
-    answer->replication_factor = 1;
+    const struct topic would_be = {
+        .partition_count = create->op.partition_count,
+        .overrides = create->op.overrides,
+        .override_count = create->op.override_count,
+    };
     if (!topic) {
-        answer->num_partitions = create->asked->num_partitions;
-        answer->configs_count = -1;
-        return;
+        ASSERT(create->op.check_only);
+        topic = &would_be;
     }
+    answer->replication_factor = 1;
     answer->topic_id = kafka_uuid_out(topic->id);
     answer->num_partitions = topic->partition_count;
+    if (answer->num_partitions == -1)
+        answer->num_partitions = default_partitions(req);
     struct kafka_config_view *views =
         req->version >= 5 ? kafka_topic_configs(req->arena, topic) : NULL;
     if (!views)
@@ -172,6 +186,10 @@ static void create_prepare(struct create *create, bool duplicate)
     struct kafka_request *req = create->creates->req;
     struct err_info info = {0};
     int32_t partitions = asked->num_partitions;
+    if (create->creates->msg.topics_count > CREATES_MAX) {
+        create_refuse(create, KAFKA_INVALID_REQUEST, "The request creates too many topics.");
+        return;
+    }
     if (topic_name_check(asked->name, &info) != ERR_OK) {
         create_refuse(create, KAFKA_INVALID_TOPIC, arena_strdup(req->arena, slice_cstr(info.text)));
         return;
@@ -209,26 +227,25 @@ static void create_prepare(struct create *create, bool duplicate)
     create->creates->waiting++;
 }
 
-static bool topic_repeated(const struct kafka_create_topics_request *msg, int32_t index)
+/* Which topics the request names more than once. NULL: the arena is full. */
+static const bool *creates_repeats(const struct creates *creates)
 {
-    for (int32_t i = 0; i < msg->topics_count; i++)
-        if (i != index && slice_equal(msg->topics[i].name, msg->topics[index].name))
-            return true;
-    return false;
+    size_t count = (size_t)creates->msg.topics_count;
+    struct kafka_name *names = ARENA_ARRAY(creates->req->arena, struct kafka_name, count);
+    for (size_t i = 0; names && i < count; i++)
+        names[i] = (struct kafka_name){.text = creates->msg.topics[i].name, .index = (uint32_t)i};
+    return names ? kafka_repeats(creates->req->arena, names, count) : NULL;
 }
-
-enum { CREATES_MAX = 5000 };
 
 static bool creates_prepare(struct creates *creates)
 {
     const struct kafka_create_topics_request *msg = &creates->msg;
     struct arena *arena = creates->req->arena;
     size_t count = (size_t)msg->topics_count;
-    if (count > CREATES_MAX)
-        return false;
+    const bool *repeated = creates_repeats(creates);
     creates->items = ARENA_ARRAY(arena, struct create, count);
     creates->answer.topics = ARENA_ARRAY(arena, struct kafka_create_topics_response_topic, count);
-    if (!creates->items || !creates->answer.topics)
+    if (!creates->items || !creates->answer.topics || !repeated)
         return false;
     creates->answer.topics_count = msg->topics_count;
     for (int32_t i = 0; i < msg->topics_count; i++) {
@@ -239,7 +256,7 @@ static bool creates_prepare(struct creates *creates)
         kafka_create_topics_response_topic_init(create->answer);
         create->answer->name = create->asked->name;
         create->answer->error_message = SLICE_NULL;
-        create_prepare(create, topic_repeated(msg, i));
+        create_prepare(create, repeated[i]);
     }
     return true;
 }

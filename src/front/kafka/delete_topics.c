@@ -3,7 +3,7 @@
  *
  * Invariants: (1) every topic asked for is answered, in order; (2) version 6 answers name and id
  * where it knows them. Ownership: the shard of the connection. Failure modes: unknown name (3) or
- * id (100), internal topic (17), a topic named by both or neither (42).
+ * id (100), internal topic (17), a topic named by both or neither, or twice (42).
  */
 #include "front/kafka/kafka_int.h"
 #include "kafka_delete_topics.h"
@@ -73,6 +73,37 @@ static void delete_prepare(struct delete_item *item, struct slice name, struct w
     item->deletes->waiting++;
 }
 
+/* A topic named twice, by name or id, is not deleted. False: the arena is full. */
+static bool deletes_refuse_repeats(struct deletes *deletes)
+{
+    struct arena *arena = deletes->req->arena;
+    struct kafka_name *names = ARENA_ARRAY(arena, struct kafka_name, deletes->waiting);
+    struct delete_item **items = ARENA_ARRAY(arena, struct delete_item *, deletes->waiting);
+    if (!names || !items)
+        return false;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < deletes->count; i++) {
+        struct delete_item *item = &deletes->items[i];
+        if (!item->submitted)
+            continue;
+        items[count] = item;
+        names[count].text = slice_make(item->op.id.bytes, sizeof(item->op.id.bytes));
+        names[count].index = count;
+        count++;
+    }
+    ASSERT(count == deletes->waiting);
+    const bool *repeated = kafka_repeats(arena, names, count);
+    for (uint32_t i = 0; repeated && i < count; i++) {
+        if (!repeated[i])
+            continue;
+        items[i]->submitted = false;
+        items[i]->answer->error_code = KAFKA_INVALID_REQUEST;
+        items[i]->answer->error_message = SLICE_LIT("The request names the topic more than once.");
+        deletes->waiting--;
+    }
+    return repeated != NULL;
+}
+
 static bool deletes_prepare(struct deletes *deletes)
 {
     const struct kafka_delete_topics_request *msg = &deletes->msg;
@@ -93,7 +124,7 @@ static bool deletes_prepare(struct deletes *deletes)
         else
             delete_prepare(&deletes->items[i], msg->topic_names[i], (struct wire_uuid){{0}});
     }
-    return true;
+    return deletes_refuse_repeats(deletes);
 }
 
 void kafka_handle_delete_topics(struct kafka_request *req)

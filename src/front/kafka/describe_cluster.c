@@ -2,7 +2,21 @@
 #include "front/kafka/kafka_int.h"
 #include "kafka_describe_cluster.h"
 
-enum { ENDPOINT_BROKERS = 1 };
+enum { ENDPOINT_UNSAID = 0, ENDPOINT_BROKERS = 1, ENDPOINT_CONTROLLERS = 2 };
+
+static int16_t endpoint_code(int8_t type)
+{
+    switch (type) {
+    case ENDPOINT_BROKERS:
+        return KAFKA_NONE;
+    case ENDPOINT_UNSAID:
+        return KAFKA_INVALID_REQUEST;
+    case ENDPOINT_CONTROLLERS:
+        return KAFKA_MISMATCHED_ENDPOINT_TYPE;
+    default:
+        return KAFKA_UNSUPPORTED_ENDPOINT_TYPE;
+    }
+}
 
 void kafka_handle_describe_cluster(struct kafka_request *req)
 {
@@ -20,8 +34,8 @@ void kafka_handle_describe_cluster(struct kafka_request *req)
     self.host = slice_cstr(req->conn->host);
     self.port = req->conn->port;
     answer.endpoint_type = msg.endpoint_type;
-    if (msg.endpoint_type != ENDPOINT_BROKERS) {
-        answer.error_code = KAFKA_UNSUPPORTED_ENDPOINT_TYPE;
+    answer.error_code = endpoint_code(msg.endpoint_type);
+    if (answer.error_code != KAFKA_NONE) {
         answer.error_message = SLICE_LIT("Only broker endpoints are served here.");
     } else {
         answer.cluster_id = kafka_cluster_id(req);

@@ -80,6 +80,7 @@ static bool configs_answer(struct describe *describe,
     return true;
 }
 
+/* The empty name stands for defaults of the whole cluster that can be changed: there are none. */
 static bool broker_named(const struct kafka_request *req, struct slice name)
 {
     char own[16];
@@ -109,6 +110,8 @@ static bool resource_answer(struct describe *describe,
     if (resource->resource_type == RESOURCE_BROKER && broker_named(req, resource->resource_name)) {
         uint32_t count = 0;
         struct kafka_config_view *views = kafka_broker_configs(req, &count);
+        if (resource->resource_name.len == 0)
+            count = 0;
         return configs_answer(describe, resource, views, count, ret);
     }
     ret->error_code = KAFKA_INVALID_REQUEST;

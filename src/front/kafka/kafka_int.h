@@ -196,6 +196,7 @@ enum kafka_code {
     KAFKA_COORDINATOR_NOT_AVAILABLE = 15,
     KAFKA_INVALID_TOPIC = 17,
     KAFKA_INVALID_REQUIRED_ACKS = 21,
+    KAFKA_INCONSISTENT_GROUP_PROTOCOL = 23,
     KAFKA_UNSUPPORTED_VERSION = 35,
     KAFKA_INVALID_CONFIG = 40,
     KAFKA_INVALID_REPLICA_ASSIGNMENT = 39,
@@ -211,6 +212,7 @@ enum kafka_code {
     KAFKA_UNKNOWN_TOPIC_ID = 100,
     KAFKA_INCONSISTENT_TOPIC_ID = 103,
     KAFKA_FETCH_SESSION_TOPIC_ID_ERROR = 106,
+    KAFKA_MISMATCHED_ENDPOINT_TYPE = 114,
     KAFKA_UNSUPPORTED_ENDPOINT_TYPE = 115
 };
 
@@ -241,6 +243,15 @@ static inline struct uuid kafka_uuid_in(struct wire_uuid id)
  */
 const struct topic *kafka_topic_find(struct kafka_request *req, bool by_id, struct slice name,
                                      struct wire_uuid id, int16_t *ret_code);
+/* Something that a request may name once: a text, or a text and a number. */
+struct kafka_name {
+    struct slice text;
+    int32_t number;
+    uint32_t index; /* in the request; each once, below the count */
+};
+
+/* By index, whether the request names it more than once. Sorts names. NULL: the arena is full. */
+bool *kafka_repeats(struct arena *arena, struct kafka_name *names, size_t count);
 /* 22 characters of the cluster id, in the request's arena. */
 struct slice kafka_cluster_id(struct kafka_request *req);
 /* Bit fields of operations that everybody may do while there is no authorizer. */

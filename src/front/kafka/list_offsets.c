@@ -4,7 +4,7 @@
  * Invariants: (1) one operation per partition, all in flight together; (2) "none" is offset -1 with
  * error 0; (3) version 0 answers a list, later ones a single offset with its timestamp. Ownership:
  * the shard of the connection. Failure modes: unknown topic or partition (3), a special timestamp
- * that the version does not know (35), epochs (74, 75).
+ * that the version does not know (35), epochs (74, 75), from version 1 a partition named twice (42).
  */
 #include "front/kafka/kafka_int.h"
 #include "kafka_list_offsets.h"
@@ -111,7 +111,7 @@ static bool part_query(struct list_part *part, int16_t version)
 }
 
 static void part_prepare(struct list_part *part,
-                         const struct kafka_list_offsets_request_topic *asked)
+                         const struct kafka_list_offsets_request_topic *asked, bool repeated)
 {
     struct kafka_request *req = part->list->req;
     int16_t code;
@@ -124,6 +124,10 @@ static void part_prepare(struct list_part *part,
         part->answer->error_code = KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
         return;
     }
+    if (repeated) {
+        part->answer->error_code = KAFKA_INVALID_REQUEST;
+        return;
+    }
     if (!part_query(part, req->version))
         return;
     part->op.topic_id = topic->id;
@@ -132,6 +136,23 @@ static void part_prepare(struct list_part *part,
     part->op.done = part_done;
     part->submitted = true;
     part->list->waiting++;
+}
+
+/* Which partitions, in the order asked, the request names more than once. NULL: the arena is full. */
+static const bool *list_repeats(const struct list_offsets *list, size_t count)
+{
+    const struct kafka_list_offsets_request *msg = &list->msg;
+    struct kafka_name *names = ARENA_ARRAY(list->req->arena, struct kafka_name, count);
+    if (!names)
+        return NULL;
+    uint32_t at = 0;
+    for (int32_t t = 0; t < msg->topics_count; t++) {
+        for (int32_t p = 0; p < msg->topics[t].partitions_count; p++, at++)
+            names[at] = (struct kafka_name){msg->topics[t].name,
+                                            msg->topics[t].partitions[p].partition_index, at};
+    }
+    ASSERT(at == count);
+    return kafka_repeats(list->req->arena, names, count);
 }
 
 static bool list_prepare(struct list_offsets *list)
@@ -147,7 +168,8 @@ static bool list_prepare(struct list_offsets *list)
         ARENA_ARRAY(arena, struct kafka_list_offsets_response_topic, (size_t)msg->topics_count);
     struct kafka_list_offsets_response_partition *all =
         ARENA_ARRAY(arena, struct kafka_list_offsets_response_partition, count);
-    if (!list->parts || !answer->topics || !all)
+    const bool *repeated = list_repeats(list, count);
+    if (!list->parts || !answer->topics || !all || !repeated)
         return false;
     answer->topics_count = msg->topics_count;
     for (int32_t t = 0; t < msg->topics_count; t++) {
@@ -157,11 +179,12 @@ static bool list_prepare(struct list_offsets *list)
         topic->partitions = &all[list->part_count];
         topic->partitions_count = asked->partitions_count;
         for (int32_t p = 0; p < asked->partitions_count; p++) {
-            struct list_part *part = &list->parts[list->part_count++];
+            uint32_t at = list->part_count++;
+            struct list_part *part = &list->parts[at];
             part->list = list;
             part->asked = &asked->partitions[p];
             part->answer = &topic->partitions[p];
-            part_prepare(part, asked);
+            part_prepare(part, asked, repeated[at] && list->req->version > 0);
         }
     }
     return true;
