@@ -7,7 +7,8 @@
  *
  * Ownership: the coordinator's shard; a list belongs to the shard it visits.
  *
- * Failures: a full arena answers ERR_NO_MEMORY; a failed store leaves the group as it is.
+ * Failures: a full arena answers ERR_NO_MEMORY; a failed store leaves the group as it is; a store
+ * that was not loaded fails the whole list.
  */
 #include <stdlib.h>
 
@@ -93,12 +94,26 @@ static bool list_gather(struct groups_shard *gs, struct group_op *op)
     return !failed;
 }
 
+/* A list that lacks the groups of a lost store would say that they are gone. */
+static bool list_is_short(const struct groups_shard *gs)
+{
+    for (int32_t i = 0; i < gs->owner->store_count; i++) {
+        if (gs->stores[i] && gs->stores[i]->state == STORE_FAILED)
+            return true;
+    }
+    return false;
+}
+
 static void list_visit(struct shard *to, struct shard_msg *msg)
 {
     struct group_op *op = CONTAINER_OF(msg, struct group_op, msg);
     struct groups *groups = op->groups;
     struct groups_shard *gs = groups->parts[to->index];
     ASSERT(op->waiting == to->index);
+    if (list_is_short(gs)) {
+        group_answer(gs, op, ERR_COORDINATOR_NOT_AVAILABLE);
+        return;
+    }
     if (!list_gather(gs, op)) {
         group_answer(gs, op, ERR_NO_MEMORY);
         return;

@@ -200,6 +200,107 @@ def test_static_members(server, wire, unique):
         assert answer["members"][0]["error_code"] == 0
 
 
+def test_a_static_member_that_comes_back_before_assignments_starts_a_rebalance(server, wire, unique):
+    group = unique("g")
+    first = join(wire, group, group_instance_id="one")
+    assert (first["error_code"], first["generation_id"]) == (0, 1)
+    with kafka_wire.Connection(server.kafka) as other:
+        back = join(other, group, version=5, group_instance_id="one")
+        assert (back["error_code"], back["generation_id"]) == (0, 2)
+        assert [member["member_id"] for member in back["members"]] == [back["member_id"]]
+        assert wire.call("sync_group", 3, {
+            "group_id": group, "generation_id": 1, "member_id": first["member_id"], "group_instance_id": "one",
+            "assignments": [{"member_id": first["member_id"], "assignment": b"old"}]})["error_code"] == 82
+        assert sync(other, group, back, [(back["member_id"], b"new")])["assignment"] == b"new"
+
+
+def test_sync_names_its_protocol_from_version_5(wire, unique):
+    group = unique("g")
+    joined = join(wire, group)
+    request = {"group_id": group, "generation_id": 1, "member_id": joined["member_id"],
+               "assignments": [{"member_id": joined["member_id"], "assignment": b"all"}]}
+    both = {"protocol_type": "consumer", "protocol_name": "range"}
+    for missing in ("protocol_type", "protocol_name"):
+        wrong = {**both, missing: None}
+        assert wire.call("sync_group", 5, {**request, **wrong})["error_code"] == 23
+        assert wire.call("sync_group", 5, {**request, **both, missing: "other"})["error_code"] == 23
+    assert wire.call("sync_group", 5, {**request, **both})["assignment"] == b"all"
+    assert wire.call("sync_group", 4, request)["assignment"] == b"all"
+
+
+def test_a_commit_is_there_for_whoever_asks_next(server, topic, unique):
+    """At every connection, so on every shard, right after the answer."""
+    group = unique("g")
+    connections = [kafka_wire.Connection(server.kafka) for _ in range(6)]
+    for offset in range(60):
+        writer, reader = connections[offset % 6], connections[(offset * 5 + 1) % 6]
+        assert commit(writer, group, topic, offset) == 0
+        assert fetched(reader, group, topic)["committed_offset"] == offset
+    for connection in connections:
+        connection.socket.close()
+
+
+def test_a_partition_committed_twice_keeps_the_last(wire, topic, unique):
+    group = unique("g")
+    answer = wire.call("offset_commit", 7, {"group_id": group, "topics": [{"name": topic, "partitions": [
+        {"partition_index": 0, "committed_offset": offset} for offset in (5, 9, 7)]}]})
+    assert [part["error_code"] for part in answer["topics"][0]["partitions"]] == [0, 0, 0]
+    assert fetched(wire, group, topic)["committed_offset"] == 7
+    answer = wire.call("offset_fetch", 7, {"group_id": group, "topics": [
+        {"name": topic, "partition_indexes": [0, 0]}, {"name": topic, "partition_indexes": [0]}]})
+    assert [[part["committed_offset"] for part in row["partitions"]] for row in answer["topics"]] == [[7, 7], [7]]
+
+
+def test_a_lost_coordinator_is_told_in_every_version(start_server, unique):
+    """Its partition of the offsets topic cannot be read: each call says so where its version has a place for it, and
+    everything else is served."""
+    server = start_server()
+    name, group = unique(), unique("g")
+    with kafka_wire.Connection(server.kafka) as wire:
+        create(wire, name)
+        assert commit(wire, group, name, 1) == 0
+        topic = wire.call("metadata", 12, {"topics": [{"name": "__consumer_offsets"}]})["topics"][0]
+        logs = list((server.data / "log/topics").glob("__consumer_offsets-*"))
+        assert len(logs) == len(topic["partitions"])
+    server.kill()
+    for log in logs:
+        log.rename(log.with_suffix(".aside"))
+        log.write_text("not a folder")
+    server.start()
+    told = (15, 14, 16)
+    with kafka_wire.Connection(server.kafka) as wire:
+        parts = [{"name": name, "partition_indexes": [0]}]
+        for version in range(8):
+            answer = wire.call("offset_fetch", version, {"group_id": group, "topics": parts})
+            if version >= 2:
+                assert answer["error_code"] in told, version
+            else:
+                part = answer["topics"][0]["partitions"][0]
+                assert part["error_code"] in told and part["committed_offset"] == -1, version
+        for version in (8, 9):
+            answer = wire.call("offset_fetch", version, {"groups": [{"group_id": group, "topics": parts}]})
+            assert answer["groups"][0]["error_code"] in told
+        for version in range(10):
+            assert commit(wire, group, name, 1, version=version) in told
+            assert wire.call("join_group", version, join_request(group))["error_code"] in told
+        for version in range(6):
+            answer = wire.call("list_groups", version)
+            assert answer["error_code"] in told and answer["groups"] == []
+        for version in range(7):
+            assert wire.call("describe_groups", version, {"groups": [group]})["groups"][0]["error_code"] in told
+        for version in range(3):
+            assert wire.call("delete_groups", version, {"groups_names": [group]})["results"][0]["error_code"] in told
+        request = {"group_id": group, "generation_id": 1, "member_id": "m"}
+        for version in range(5):
+            assert wire.call("heartbeat", version, request)["error_code"] in told
+            named = {"protocol_type": "consumer", "protocol_name": "range"} if version >= 5 else {}
+            assert wire.call("sync_group", version, {**request, **named})["error_code"] in told
+        for version in range(6):
+            who = {"members": [{"member_id": "m"}]} if version >= 3 else {"member_id": "m"}
+            assert wire.call("leave_group", version, {"group_id": group, **who})["error_code"] in told
+        assert wire.call("metadata", 9, {"topics": [{"name": name}]})["topics"][0]["error_code"] == 0
+
+
 def test_offsets_and_metadata_round_trip(wire, topic, unique):
     group = unique("g")
     assert fetched(wire, group, topic)["committed_offset"] == -1

@@ -8,7 +8,7 @@
  * topics the answer names all that the group has, partitions of one topic together; (3) offsets of
  * a list keep the order asked. Ownership: the shard of the connection; what the answers point to is
  * given back with the request. Failure modes: unknown topic id (100) per partition; the
- * coordinator's per group.
+ * coordinator's per group, in versions 0 and 1 per partition.
  */
 #include "front/kafka/kafka_int.h"
 #include "kafka_offset_fetch.h"
@@ -75,7 +75,9 @@ static bool group_answer_all(struct lookup *lookup, struct kafka_offset_fetch_re
     return true;
 }
 
-static bool group_answer_asked(struct lookup *lookup, struct kafka_offset_fetch_response_group *ret)
+/* A code that is not 0 is told for each partition instead of its offset. */
+static bool group_answer_asked(struct lookup *lookup, int16_t code,
+                               struct kafka_offset_fetch_response_group *ret)
 {
     struct kafka_request *req = lookup->lookups->req;
     const struct group_fetch_offsets *got = &lookup->op.fetch;
@@ -100,8 +102,13 @@ static bool group_answer_asked(struct lookup *lookup, struct kafka_offset_fetch_
         topic->partitions_count = asked->partition_indexes_count;
         for (size_t p = 0; p < count; p++) {
             ASSERT(at < got->offset_count);
-            topic->partitions[p] = partition_of(&got->offsets[at++]);
-            if (unknown)
+            const struct group_offset none = {
+                .partition = asked->partition_indexes[p], .offset = -1, .leader_epoch = -1};
+            topic->partitions[p] = partition_of(code == KAFKA_NONE ? &got->offsets[at] : &none);
+            at++;
+            if (code != KAFKA_NONE)
+                topic->partitions[p].error_code = code;
+            else if (unknown)
                 topic->partitions[p].error_code = KAFKA_UNKNOWN_TOPIC_ID;
         }
     }
@@ -113,10 +120,12 @@ static bool group_answer(struct lookup *lookup, struct kafka_offset_fetch_respon
     kafka_offset_fetch_response_group_init(ret);
     ret->group_id = lookup->group_id;
     ret->error_code = kafka_code_of_group(lookup->op.err);
-    if (lookup->op.err != ERR_OK)
+    /* Versions 0 and 1 have no place for an error of the group. */
+    if (lookup->op.err != ERR_OK && lookup->lookups->req->version >= 2)
         return true;
-    return lookup->topic_count < 0 ? group_answer_all(lookup, ret)
-                                   : group_answer_asked(lookup, ret);
+    if (lookup->topic_count < 0)
+        return lookup->op.err != ERR_OK || group_answer_all(lookup, ret);
+    return group_answer_asked(lookup, ret->error_code, ret);
 }
 
 /* Versions 0 to 7 have the one group's topics at the top. */

@@ -1,4 +1,5 @@
-/* SyncGroup: the leader hands out assignments, every member waits here for its own. */
+/* SyncGroup: the leader hands out assignments, every member waits here for its own. From version 5
+ * on a request must name the protocol that it believes in. */
 #include "front/kafka/group_call.h"
 #include "kafka_sync_group.h"
 
@@ -23,6 +24,16 @@ static void sync_answer(struct group_call *call)
     kafka_reply_end(req);
 }
 
+static void sync_refuse(struct kafka_request *req, int16_t code)
+{
+    ASSERT(code != KAFKA_NONE);
+    struct kafka_sync_group_response answer;
+    kafka_sync_group_response_init(&answer);
+    answer.error_code = code;
+    kafka_sync_group_response_encode(kafka_reply_begin(req), req->version, &answer);
+    kafka_reply_end(req);
+}
+
 void kafka_handle_sync_group(struct kafka_request *req)
 {
     struct sync *sync = ARENA_NEW(req->arena, struct sync);
@@ -31,6 +42,10 @@ void kafka_handle_sync_group(struct kafka_request *req)
         return;
     }
     const struct kafka_sync_group_request *msg = &sync->msg;
+    if (req->version >= 5 && (!msg->protocol_type.data || !msg->protocol_name.data)) {
+        sync_refuse(req, KAFKA_INCONSISTENT_GROUP_PROTOCOL);
+        return;
+    }
     struct group_assignment *assignments =
         ARENA_ARRAY(req->arena, struct group_assignment, (size_t)msg->assignments_count);
     if (!assignments) {
