@@ -173,6 +173,14 @@ def test_producer_ids_are_fresh(wire, start_server):
     assert len(set(ids)) == 50
 
 
+@pytest.mark.parametrize("version", [3, 4, 5])
+def test_a_producer_id_comes_with_its_epoch(wire, version):
+    for more in ({"producer_id": 5}, {"producer_epoch": 5}):
+        answer = wire.call("init_producer_id", version, {"transactional_id": None, **more})
+        assert (answer["error_code"], answer["producer_id"], answer["producer_epoch"]) == (42, -1, -1)
+    assert wire.call("init_producer_id", version, {"transactional_id": None})["error_code"] == 0
+
+
 def test_transactional_ids_are_refused_at_once(wire):
     answer = wire.call("init_producer_id", 4, {"transactional_id": "t", "transaction_timeout_ms": 60000})
     assert answer["error_code"] == 53

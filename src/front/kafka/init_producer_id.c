@@ -1,6 +1,7 @@
 /*
  * InitProducerId without a transactional id: a fresh id, epoch 0. A transactional id is refused:
- * clients then fail at once instead of trying for ever.
+ * clients then fail at once instead of trying for ever. An id of the past may be named (version 3),
+ * with its epoch; without transactions it changes nothing.
  */
 #include "front/kafka/kafka_int.h"
 #include "kafka_init_producer_id.h"
@@ -40,6 +41,10 @@ void kafka_handle_init_producer_id(struct kafka_request *req)
         bool empty = msg.transactional_id.len == 0;
         init_answer(
             req, empty ? KAFKA_INVALID_REQUEST : KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, -1);
+        return;
+    }
+    if ((msg.producer_id == -1) != (msg.producer_epoch == -1)) {
+        init_answer(req, KAFKA_INVALID_REQUEST, -1);
         return;
     }
     init->req = req;
