@@ -202,11 +202,12 @@ static int job_list(int argc, char **argv)
     enum args_result result = args_parse(&command, argc, argv, &operands);
     if (result != ARGS_OK)
         return result == ARGS_DONE ? 0 : 2;
-    static const char *const columns[] = {"name", "state", "events", "rows", "malformed", "error"};
+    static const char *const columns[] = {"name",      "state", "events", "rows",
+                                          "malformed", "lag",   "error"};
     json_t *answer = NULL;
     int status = endpoint_admin_call(ENDPOINT_ADMIN(admin), "GET", JOBS_PATH, NULL, &answer);
     if (status == 0)
-        status = output_rows(format, json_object_get(answer, "jobs"), columns, 6);
+        status = output_rows(format, json_object_get(answer, "jobs"), columns, 7);
     json_decref(answer);
     return status;
 }

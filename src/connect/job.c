@@ -4,8 +4,9 @@
  *   catalogue   JOB name -> the definition as given; JOB_STATE name -> {"wanted": "running", "state": {...}}
  *
  * Invariants: (1) a job in a list has a plan; (2) one catalogue write of a job is under way at most: changes wait until
- * its runner rests; (3) the runner never outlives the plan. Ownership: the job's shard; at boot the loader.
- * Failure: refused definitions leave nothing behind.
+ * its runner rests; (3) the runner never outlives the plan; (4) state holds what the catalogue has or nothing, whole: a
+ * state that memory cuts short is neither written nor kept. Ownership: the job's shard; at boot the loader.
+ * Failure: refused definitions leave nothing behind; want of memory is an answer.
  */
 #include <stdlib.h>
 
@@ -13,9 +14,12 @@
 #include "codec/json_write.h"
 #include "connect/ends.h"
 #include "connect/jobs_int.h"
+#include "io/fault.h"
 #include "sql/report.h"
 
 enum { STATE_MAX = 4 << 20 };
+
+FAULT_DEFINE(fault_record, "job.record")
 
 static void write_messages(const struct sql_report *report, struct bytebuf *out)
 {
@@ -112,6 +116,7 @@ enum err job_create(struct jobs_home *home, struct slice definition, struct byte
     list_init(&job->node);
     job->home = home;
     bytebuf_init(&job->state, STATE_MAX);
+    bytebuf_init(&job->next, STATE_MAX);
     bytebuf_init(&job->record, STATE_MAX);
     job->arena = arena_create(NULL, "job", JOB_ARENA_MAX);
     if (job->arena == NULL)
@@ -143,31 +148,54 @@ void job_destroy(struct job *job)
     list_remove(&job->node);
     runner_destroy(job->runner);
     bytebuf_deinit(&job->state);
+    bytebuf_deinit(&job->next);
     bytebuf_deinit(&job->record);
     arena_destroy(job->arena);
     free(job);
 }
 
+static void save_finish(struct job *job, enum err err, const struct err_info *info)
+{
+    source_done_fn saved = job->saved;
+
+    ASSERT(saved != NULL);
+    job->saved = NULL;
+    saved(job->saved_ctx, err, info);
+}
+
 static void on_record(struct catalogue_record_op *op)
 {
     struct job *job = CONTAINER_OF(op, struct job, op);
-    source_done_fn saved = job->saved;
 
-    job->saved = NULL;
-    saved(job->saved_ctx, op->err, &op->info);
+    if (op->err == ERR_OK && job->next.len > 0) {
+        struct bytebuf old = job->state;
+        job->state = job->next;
+        job->next = old;
+    }
+    bytebuf_clear(&job->next);
+    save_finish(job, op->err, &op->info);
 }
 
-void job_save(struct job *job, source_done_fn saved, void *ctx)
+/* Writes wanted and the state; next has a new one, or is empty. */
+static void record_put(struct job *job, source_done_fn saved, void *ctx)
 {
-    ASSERT(job->saved == NULL);
+    struct slice state = bytebuf_slice(job->next.len > 0 ? &job->next : &job->state);
+    struct err_info info;
+
+    ASSERT(job->saved == NULL && saved != NULL);
     job->saved = saved;
     job->saved_ctx = ctx;
     bytebuf_clear(&job->record);
     bytebuf_printf(&job->record,
                    "{\"wanted\":\"%s\",\"state\":", job->wanted ? "running" : "stopped");
-    bytebuf_append_slice(&job->record,
-                         job->state.len > 0 ? bytebuf_slice(&job->state) : SLICE_LIT("null"));
+    bytebuf_append_slice(&job->record, state.len > 0 ? state : SLICE_LIT("null"));
     bytebuf_append_byte(&job->record, '}');
+    if (job->record.failed || job->next.failed || fault_check(&fault_record) != ERR_OK) {
+        bytebuf_clear(&job->next);
+        (void)err_info_set(&info, ERR_NO_MEMORY, "out of memory for the job's state");
+        save_finish(job, ERR_NO_MEMORY, &info);
+        return;
+    }
     job->op = (struct catalogue_record_op){.kind = CATALOGUE_JOB_STATE,
                                            .key = job->def.name,
                                            .value = bytebuf_slice(&job->record),
@@ -175,13 +203,20 @@ void job_save(struct job *job, source_done_fn saved, void *ctx)
     catalogue_record_put(job->home->jobs->catalogue, job->home->shard, &job->op);
 }
 
+void job_save(struct job *job, source_done_fn saved, void *ctx)
+{
+    ASSERT(job->next.len == 0);
+    record_put(job, saved, ctx);
+}
+
 static void runner_save(void *ctx, struct slice state, source_done_fn done, void *done_ctx)
 {
     struct job *job = ctx;
 
-    bytebuf_clear(&job->state);
-    bytebuf_append_slice(&job->state, state);
-    job_save(job, done, done_ctx);
+    ASSERT(state.len > 0);
+    bytebuf_clear(&job->next);
+    bytebuf_append_slice(&job->next, state);
+    record_put(job, done, done_ctx);
 }
 
 static void runner_stopped(void *ctx)
@@ -247,37 +282,55 @@ enum err job_run(struct job *job, struct err_info *info)
         if (err != ERR_OK)
             return err;
     }
+    enum err err = runner_start(job->runner, bytebuf_slice(&job->state));
+    if (err != ERR_OK)
+        return err_info_set(info, err, "out of memory for the job's state");
     job->home->running++;
-    runner_start(job->runner, bytebuf_slice(&job->state));
     return ERR_OK;
+}
+
+static void write_number(struct bytebuf *out, const char *name, uint64_t number)
+{
+    bytebuf_printf(out, ",\"%s\":%llu", name, (unsigned long long)number);
+}
+
+static void write_text_or_null(struct bytebuf *out, const char *name, const char *text)
+{
+    bytebuf_printf(out, ",\"%s\":", name);
+    if (text[0] != '\0')
+        json_write_text(out, slice_cstr(text));
+    else
+        bytebuf_append_cstr(out, "null");
 }
 
 void job_write_status(const struct job *job, struct bytebuf *out)
 {
-    struct runner_status status = {.state = RUNNER_STOPPED};
+    struct runner_status status = {.state = RUNNER_STOPPED, .lag = -1};
+    struct slice state = bytebuf_slice(&job->state);
 
     if (job->runner != NULL)
         runner_status_read(job->runner, &status);
+    else
+        runner_counts_read(state, &status.counts);
     bytebuf_append_cstr(out, "{\"name\":");
     json_write_text(out, job->def.name);
-    bytebuf_printf(out,
-                   ",\"state\":\"%s\",\"events\":%llu,\"malformed\":%llu,\"dropped\":%llu,"
-                   "\"rows\":%llu,\"epochs\":%llu,\"restarts\":%llu",
-                   runner_state_name(status.state), (unsigned long long)status.events,
-                   (unsigned long long)status.malformed, (unsigned long long)status.dropped,
-                   (unsigned long long)status.rows, (unsigned long long)status.epochs,
-                   (unsigned long long)status.restarts);
-    if (status.malformed > 0) {
-        bytebuf_append_cstr(out, ",\"malformed_text\":");
-        json_write_text(out, slice_cstr(status.malformed_text));
-    }
-    bytebuf_append_cstr(out, ",\"error\":");
-    if (status.error[0] != '\0')
-        json_write_text(out, slice_cstr(status.error));
+    bytebuf_printf(out, ",\"state\":\"%s\"", runner_state_name(status.state));
+    write_number(out, "events", status.counts.events);
+    write_number(out, "malformed", status.counts.malformed);
+    write_number(out, "dropped", status.counts.dropped);
+    write_number(out, "rows", status.counts.rows);
+    write_number(out, "epochs", status.counts.epochs);
+    write_number(out, "restarts_since_start", status.restarts);
+    bytebuf_append_cstr(out, ",\"lag\":");
+    if (status.lag >= 0)
+        json_write_int(out, status.lag);
     else
         bytebuf_append_cstr(out, "null");
-    bytebuf_append_cstr(out, ",\"guarantee\":\"at least once: after a crash, rows of the last "
-                             "unfinished epoch may come twice\",\"saved\":");
-    bytebuf_append_slice(out, job->state.len > 0 ? bytebuf_slice(&job->state) : SLICE_LIT("null"));
+    write_text_or_null(out, "malformed_text", status.malformed_text);
+    write_text_or_null(out, "error", status.error);
+    bytebuf_append_cstr(out,
+                        ",\"guarantee\":\"at least once: no event is lost; after a crash, rows of "
+                        "the last unfinished epoch may come twice\",\"saved\":");
+    bytebuf_append_slice(out, state.len > 0 ? state : SLICE_LIT("null"));
     bytebuf_append_byte(out, '}');
 }

@@ -401,17 +401,24 @@ static void on_boot(struct timer *timer)
     }
 }
 
-static void load_state(struct jobs *jobs, const struct catalogue_entry *entry)
+/* What was saved of a job. A state that cannot be read is kept as it is: the job fails with it when it starts. */
+static enum err load_state(struct jobs *jobs, const struct catalogue_entry *entry)
 {
     struct job *job = job_find(home_of(jobs, entry->key), entry->key);
+    struct slice value = entry->value;
 
-    if (job == NULL || entry->value.len == 0 || entry->value.data[0] != '{')
-        return;
-    struct json_cell wanted = json_source_get(entry->value, SLICE_LIT("wanted"));
-    struct json_cell state = json_source_get(entry->value, SLICE_LIT("state"));
+    if (job == NULL)
+        return ERR_OK;
+    if (value.len == 0 || value.data[0] != '{') {
+        bytebuf_append_cstr(&job->state, "unreadable");
+        return job->state.failed ? ERR_NO_MEMORY : ERR_OK;
+    }
+    struct json_cell wanted = json_source_get(value, SLICE_LIT("wanted"));
+    struct json_cell state = json_source_get(value, SLICE_LIT("state"));
     job->wanted = slice_equal(slice_make(wanted.data, wanted.len), SLICE_LIT("running"));
-    if (state.kind == JSON_KIND_OBJECT)
+    if (state.kind != JSON_KIND_NULL && state.kind != JSON_KIND_MISSING)
         bytebuf_append_slice(&job->state, json_cell_source(&state));
+    return job->state.failed ? ERR_NO_MEMORY : ERR_OK;
 }
 
 static enum err load_jobs(struct jobs *jobs, struct err_info *info)
@@ -439,9 +446,10 @@ static enum err load_jobs(struct jobs *jobs, struct err_info *info)
     op = (struct catalogue_record_op){.kind = CATALOGUE_JOB_STATE};
     err = catalogue_record_list_now(jobs->catalogue, &op);
     for (uint32_t i = 0; err == ERR_OK && i < op.entry_count; i++)
-        load_state(jobs, &op.entries[i]);
+        err = load_state(jobs, &op.entries[i]);
     if (err != ERR_OK)
-        *info = op.info;
+        (void)err_info_set(info, err, "%s",
+                           op.err != ERR_OK ? op.info.text : "out of memory for jobs");
     catalogue_record_op_release(&op);
     return err;
 }

@@ -47,7 +47,8 @@ struct job {
     struct slice *topics; /* of each input of the plan */
     struct runner *runner;
     bool wanted;             /* to run */
-    struct bytebuf state;    /* of the runner, as saved last */
+    struct bytebuf state;    /* of the runner, as saved last: whole */
+    struct bytebuf next;     /* the one being saved */
     struct bytebuf record;   /* being written: wanted and state */
     struct request *request; /* the change under way */
 
@@ -92,7 +93,7 @@ void job_destroy(struct job *job);
 /* Makes the runner at need and starts it from the saved state. ERR_NO_MEMORY. */
 MUST_CHECK enum err job_run(struct job *job, struct err_info *info);
 bool job_is_running(const struct job *job);
-/* Writes wanted and state durably; one at a time. */
+/* Writes wanted and state durably; one at a time. saved is called inside the call when memory does not suffice. */
 void job_save(struct job *job, source_done_fn saved, void *ctx);
 void job_write_status(const struct job *job, struct bytebuf *out);
 /* The runner has come to rest (jobs.c). */

@@ -15,6 +15,7 @@
 
 #include "base/list.h"
 #include "base/random.h"
+#include "io/fault.h"
 #include "io/fs.h"
 #include "io/fs_sim.h"
 #include "io/reactor.h"
@@ -40,8 +41,10 @@ struct world {
     struct sink sink;
     struct sink *sinks[1];
     uint32_t position;
-    uint32_t polled; /* events up to here belong to the last poll */
-    bool open_source;
+    uint32_t polled;        /* events up to here belong to the last poll */
+    uint32_t latest;        /* where a new job begins */
+    uint32_t unreadable_at; /* that event cannot be read; 0: none */
+    uint32_t fails_at;      /* the source fails once there; 0: never */
 
     struct bytebuf buffer; /* rows not yet durable: one number a line */
     uint32_t seen[EVENTS]; /* times that an event's row became durable */
@@ -101,7 +104,7 @@ static void source_open(struct source *source, struct slice positions, source_do
                         void *ctx)
 {
     struct world *w = CONTAINER_OF(source, struct world, source);
-    unsigned at = 0;
+    unsigned at = w->latest;
     if (positions.len > 0)
         assert_int_equal(sscanf((const char *)positions.data, "{\"at\":%u}", &at), 1);
     w->position = w->polled = at;
@@ -116,21 +119,38 @@ static void source_poll(struct source *source, source_done_fn done, void *ctx)
     answer_later(w, done, ctx);
 }
 
-static enum source_next source_next(struct source *source, struct source_event *ret_event)
+static enum source_next source_next(struct source *source, struct source_event *ret_event,
+                                    struct err_info *info)
 {
     static char text[40];
     struct world *w = CONTAINER_OF(source, struct world, source);
     static bool flushed;
     if (w->position == w->polled)
         return SOURCE_DRAINED;
+    if (w->fails_at > 0 && w->position == w->fails_at) {
+        w->fails_at = 0;
+        (void)err_info_set(info, ERR_NO_MEMORY, "no memory for event %u", w->position);
+        return SOURCE_FAILED;
+    }
+    if (w->unreadable_at > 0 && w->position == w->unreadable_at) {
+        w->seen[w->position++]++; /* it is accounted for */
+        *ret_event = (struct source_event){.unreadable = 1};
+        (void)err_info_set(info, ERR_CORRUPT_MESSAGE, "event %u is damaged", w->position - 1);
+        return SOURCE_UNREADABLE;
+    }
     if (!flushed) { /* one text at a time: each needs the one before to be let go */
         flushed = true;
         return SOURCE_FLUSH;
     }
     flushed = false;
     int len = snprintf(text, sizeof(text), "{\"i\":%u}", w->position++);
-    *ret_event = (struct source_event){0, slice_make(text, (size_t)len), 1000};
+    *ret_event = (struct source_event){.value = slice_make(text, (size_t)len), .arrival_ms = 1000};
     return SOURCE_EVENT;
+}
+
+static uint64_t source_lag(const struct source *source)
+{
+    return EVENTS - world.position;
 }
 
 static void source_nothing(struct source *source)
@@ -189,7 +209,7 @@ static void save(void *ctx, struct slice state, source_done_fn done, void *done_
     memset(w->next_state, 0, sizeof(w->next_state));
     memcpy(w->next_state, state.data, state.len);
     assert_int_equal(sscanf(w->next_state, "{\"positions\":{\"at\":%u}", &at), 1);
-    for (unsigned i = 0; i < at; i++)
+    for (unsigned i = w->latest; i < at; i++)
         assert_true(w->seen[i] > 0);
     w->saves = true;
     answer_later(w, done, done_ctx);
@@ -204,7 +224,7 @@ static void world_start(uint64_t seed, uint32_t fault_odds, const char *query)
 {
     static const struct source_ops source_ops = {source_open,    source_poll,    source_next,
                                                  source_nothing, source_nothing, source_positions,
-                                                 source_nothing};
+                                                 source_lag,     source_nothing};
     static const struct sink_ops sink_ops = {sink_open,    sink_rows,  sink_buffered, sink_commit,
                                              sink_discard, sink_state, sink_destroy};
     struct world *w = &world;
@@ -260,6 +280,13 @@ static bool all_saved(void *arg)
     return sscanf(world.state, "{\"positions\":{\"at\":%u}", &at) == 1 && at == EVENTS;
 }
 
+static bool is_running(void *arg)
+{
+    struct runner_status status;
+    runner_status_read(world.runner, &status);
+    return status.state == RUNNER_RUNNING;
+}
+
 static bool is_stopped(void *arg)
 {
     return world.stops > 0;
@@ -269,7 +296,7 @@ static void test_every_event_once(void **state)
 {
     struct runner_status status;
     world_start(1, 0, "SELECT i INTO o FROM e");
-    runner_start(world.runner, SLICE_NULL);
+    assert_int_equal(runner_start(world.runner, SLICE_NULL), ERR_OK);
     assert_true(sim_run_until(world.sim, all_saved, NULL, 3600000000ULL));
     for (unsigned i = 0; i < EVENTS; i++)
         assert_int_equal(world.seen[i], 1);
@@ -277,8 +304,8 @@ static void test_every_event_once(void **state)
     assert_true(sim_run_until(world.sim, is_stopped, NULL, 10000000));
     runner_status_read(world.runner, &status);
     assert_int_equal(status.state, RUNNER_STOPPED);
-    assert_int_equal(status.events, EVENTS);
-    assert_int_equal(status.rows, EVENTS);
+    assert_int_equal(status.counts.events, EVENTS);
+    assert_int_equal(status.counts.rows, EVENTS);
     assert_int_equal(status.restarts, 0);
     world_end();
 }
@@ -288,12 +315,14 @@ static void test_faults_lose_nothing(void **state)
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct runner_status status;
         world_start(seed, 20, "SELECT i INTO o FROM e");
-        runner_start(world.runner, SLICE_NULL);
+        assert_int_equal(runner_start(world.runner, SLICE_NULL), ERR_OK);
         assert_true(sim_run_until(world.sim, all_saved, NULL, 3600000000ULL));
         for (unsigned i = 0; i < EVENTS; i++)
             assert_true(world.seen[i] > 0);
         runner_status_read(world.runner, &status);
         assert_true(status.restarts > 0);
+        assert_int_equal(status.counts.events, EVENTS); /* those fed twice count once */
+        assert_int_equal(status.counts.rows, EVENTS);
         runner_stop(world.runner);
         assert_true(sim_run_until(world.sim, is_stopped, NULL, 10000000));
         world_end();
@@ -305,14 +334,14 @@ static void test_stop_and_start(void **state)
 {
     char saved[200];
     world_start(3, 0, "SELECT i INTO o FROM e");
-    runner_start(world.runner, SLICE_NULL);
+    assert_int_equal(runner_start(world.runner, SLICE_NULL), ERR_OK);
     for (unsigned cycle = 0; cycle < 10; cycle++) {
         sim_run_for(world.sim, 20000);
         world.stops = 0;
         runner_stop(world.runner);
         assert_true(sim_run_until(world.sim, is_stopped, NULL, 10000000));
         memcpy(saved, world.state, sizeof(saved));
-        runner_start(world.runner, slice_make(saved, strlen(saved)));
+        assert_int_equal(runner_start(world.runner, slice_make(saved, strlen(saved))), ERR_OK);
     }
     assert_true(sim_run_until(world.sim, all_saved, NULL, 3600000000ULL));
     for (unsigned i = 0; i < EVENTS; i++)
@@ -327,7 +356,7 @@ static void test_runtime_error_fails(void **state)
 {
     struct runner_status status;
     world_start(4, 0, "SELECT i, 10 / (i - 700) AS x INTO o FROM e");
-    runner_start(world.runner, SLICE_NULL);
+    assert_int_equal(runner_start(world.runner, SLICE_NULL), ERR_OK);
     assert_true(sim_run_until(world.sim, is_stopped, NULL, 3600000000ULL));
     runner_status_read(world.runner, &status);
     assert_int_equal(status.state, RUNNER_FAILED);
@@ -336,10 +365,142 @@ static void test_runtime_error_fails(void **state)
     world_end();
 }
 
+static void stop(void)
+{
+    world.stops = 0;
+    runner_stop(world.runner);
+    assert_true(sim_run_until(world.sim, is_stopped, NULL, 10000000));
+}
+
+/* A job that begins at the end has its positions from the moment on that it is said to run. */
+static void test_start_is_saved(void **state)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        unsigned at = 0;
+        world_start(seed, 3, "SELECT i INTO o FROM e");
+        world.latest = 1000;
+        assert_int_equal(runner_start(world.runner, SLICE_NULL), ERR_OK);
+        assert_true(sim_run_until(world.sim, is_running, NULL, 3600000000ULL));
+        assert_int_equal(sscanf(world.state, "{\"positions\":{\"at\":%u}", &at), 1);
+        assert_int_equal(at, 1000);
+        assert_true(sim_run_until(world.sim, all_saved, NULL, 3600000000ULL));
+        for (unsigned i = 0; i < EVENTS; i++)
+            assert_int_equal(world.seen[i] > 0, i >= 1000);
+        stop();
+        world_end();
+    }
+}
+
+/* What was counted goes on from the state saved last, in another runner as well. */
+static void test_counts_go_on(void **state)
+{
+    struct runner_status status;
+    char saved[sizeof(world.state)];
+    world_start(5, 0, "SELECT i INTO o FROM e");
+    assert_int_equal(runner_start(world.runner, SLICE_NULL), ERR_OK);
+    sim_run_for(world.sim, 30000);
+    stop();
+    memcpy(saved, world.state, sizeof(saved));
+    world_end();
+
+    world_start(6, 0, "SELECT i INTO o FROM e");
+    struct runner_counts counts;
+    runner_counts_read(slice_make(saved, strlen(saved)), &counts);
+    assert_true(counts.events > 0 && counts.events < EVENTS && counts.epochs > 0);
+    world.latest = (uint32_t)counts.events; /* those before it came out in the other world */
+    assert_int_equal(runner_start(world.runner, slice_make(saved, strlen(saved))), ERR_OK);
+    assert_true(sim_run_until(world.sim, all_saved, NULL, 3600000000ULL));
+    runner_status_read(world.runner, &status);
+    assert_int_equal(status.counts.events, EVENTS);
+    assert_int_equal(status.counts.rows, EVENTS);
+    assert_true(status.counts.epochs > counts.epochs);
+    assert_int_equal(status.lag, 0);
+    stop();
+    world_end();
+}
+
+static void test_unreadable_is_counted(void **state)
+{
+    struct runner_status status;
+    world_start(7, 0, "SELECT i INTO o FROM e");
+    world.unreadable_at = 2345;
+    assert_int_equal(runner_start(world.runner, SLICE_NULL), ERR_OK);
+    assert_true(sim_run_until(world.sim, all_saved, NULL, 3600000000ULL));
+    runner_status_read(world.runner, &status);
+    assert_int_equal(status.counts.events, EVENTS - 1);
+    assert_int_equal(status.counts.malformed, 1);
+    assert_string_equal(status.malformed_text, "event 2345 is damaged");
+    stop();
+    world_end();
+}
+
+/* A source that cannot go on is opened anew; nothing is passed. */
+static void test_source_failure_passes_nothing(void **state)
+{
+    struct runner_status status;
+    world_start(8, 0, "SELECT i INTO o FROM e");
+    world.fails_at = 1234;
+    assert_int_equal(runner_start(world.runner, SLICE_NULL), ERR_OK);
+    assert_true(sim_run_until(world.sim, all_saved, NULL, 3600000000ULL));
+    for (unsigned i = 0; i < EVENTS; i++)
+        assert_true(world.seen[i] > 0);
+    runner_status_read(world.runner, &status);
+    assert_int_equal(status.restarts, 1);
+    assert_int_equal(status.counts.events, EVENTS);
+    stop();
+    world_end();
+}
+
+/* Want of memory for the state: the job waits, what was saved stays, and it goes on. */
+static void test_state_without_memory(void **state)
+{
+    struct runner_status status;
+    world_start(9, 0, "SELECT i INTO o FROM e");
+    assert_true(fault_arm("job.state", 5, 2, ERR_NO_MEMORY));
+    assert_int_equal(runner_start(world.runner, SLICE_NULL), ERR_OK);
+    assert_true(sim_run_until(world.sim, all_saved, NULL, 3600000000ULL));
+    assert_int_equal(fault_fired("job.state"), 2);
+    fault_disarm("job.state");
+    for (unsigned i = 0; i < EVENTS; i++)
+        assert_true(world.seen[i] > 0);
+    runner_status_read(world.runner, &status);
+    assert_int_equal(status.counts.events, EVENTS);
+    stop();
+    assert_true(fault_arm("job.state", 0, 1, ERR_NO_MEMORY));
+    assert_int_equal(runner_start(world.runner, slice_cstr(world.state)), ERR_NO_MEMORY);
+    fault_disarm("job.state");
+    world_end();
+}
+
+/* A state that cannot be read is no new beginning. */
+static void test_broken_state_fails(void **state)
+{
+    static const char *const broken[] = {"x", "{", "{}", "{\"positions\":7}", "null"};
+    for (unsigned i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+        struct runner_status status;
+        world_start(10, 0, "SELECT i INTO o FROM e");
+        assert_int_equal(runner_start(world.runner, slice_cstr(broken[i])), ERR_OK);
+        assert_true(sim_run_until(world.sim, is_stopped, NULL, 10000000));
+        runner_status_read(world.runner, &status);
+        assert_int_equal(status.state, RUNNER_FAILED);
+        assert_string_equal(status.error, "the saved state cannot be read");
+        world_end();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_event_once), cmocka_unit_test(test_faults_lose_nothing),
-        cmocka_unit_test(test_stop_and_start), cmocka_unit_test(test_runtime_error_fails)};
+        cmocka_unit_test(test_every_event_once),
+        cmocka_unit_test(test_faults_lose_nothing),
+        cmocka_unit_test(test_stop_and_start),
+        cmocka_unit_test(test_runtime_error_fails),
+        cmocka_unit_test(test_start_is_saved),
+        cmocka_unit_test(test_counts_go_on),
+        cmocka_unit_test(test_unreadable_is_counted),
+        cmocka_unit_test(test_source_failure_passes_nothing),
+        cmocka_unit_test(test_state_without_memory),
+        cmocka_unit_test(test_broken_state_fails),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
