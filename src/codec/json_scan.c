@@ -11,8 +11,9 @@
  *   tree     root -> a -> b (column 0); root -> d (column 1)
  *
  * Invariants: (1) recursion goes no deeper than the tree, which json_scan_want bounds by
- * JSON_PATH_MAX; (2) every cell of a row lies inside that row's source; (3) an event is either a
- * row or bad, never both, and the next one starts behind it. Ownership: the scanner lives in the
+ * JSON_PATH_MAX; (2) every cell of a row lies inside that row's source, which is valid JSON, since
+ * outputs write it as it is; (3) an event is either a row or bad, never both, and the next one
+ * starts behind it. Ownership: the scanner lives in the
  * caller's arena, its index on the heap; one user at a time; cells view the text. Failure: text is
  * never trusted; memory failure shows in json_scan_begin and json_scan_want.
  */
@@ -35,6 +36,7 @@ struct json_scan {
     struct json_node root;
     uint32_t columns;
     enum json_level level;
+    bool verify; /* every value and escape, at this place of the walk */
     enum array_state array;
 
     struct json_index index;
@@ -119,6 +121,7 @@ bool json_scan_begin(struct json_scan *scan, struct slice text)
     scan->text = text;
     scan->at = 0;
     scan->consumed = 0;
+    scan->verify = scan->level == JSON_LEVEL_STRICT || scan->root.column >= 0;
     return json_index_build(&scan->index, text);
 }
 
@@ -176,9 +179,8 @@ static bool scalar_skip(struct json_scan *scan)
     if (first != '-' && (first < '0' || first > '9') && first != 't' && first != 'f' &&
         first != 'n')
         return walk_fail(scan, "a value is expected here");
-    if (scan->level == JSON_LEVEL_STRICT &&
-        !json_cell_from_source(scalar_source(scan, scan->at), &cell))
-        return walk_fail(scan, "not a number, true, false or null");
+    if (scan->verify && !json_cell_from_source(scalar_source(scan, scan->at), &cell))
+        return walk_fail(scan, "not a number inside 64 bits, true, false or null");
     scan->at++;
     return true;
 }
@@ -228,7 +230,7 @@ static bool string_skip(struct json_scan *scan)
     struct slice content;
     bool escaped;
 
-    if (scan->level == JSON_LEVEL_STRICT && scan->index.has_backslash)
+    if (scan->verify && scan->index.has_backslash)
         return string_take(scan, &content, &escaped, true);
     if (scan->at + 1 >= scan->index.count)
         return walk_fail(scan, NULL);
@@ -241,7 +243,7 @@ static bool key_take(struct json_scan *scan, struct slice *ret_key, bool *ret_es
 {
     if (token(scan, scan->at) != '"')
         return walk_fail(scan, "a field name in quotes is expected here");
-    if (!string_take(scan, ret_key, ret_escaped, scan->level == JSON_LEVEL_STRICT))
+    if (!string_take(scan, ret_key, ret_escaped, scan->verify))
         return false;
     if (scan->at >= scan->index.count)
         return walk_fail(scan, NULL);
@@ -379,6 +381,23 @@ static bool scalar_walk(struct json_scan *scan, const struct json_node *node, bo
     return true;
 }
 
+/* An object or array that is wanted, or an object with something below it that is. */
+static bool container_walk(struct json_scan *scan, const struct json_node *node, bool object)
+{
+    bool verify = scan->verify;
+    bool ok;
+
+    scan->verify |= node->column >= 0;
+    if (object && node->child != NULL) {
+        scan->at++;
+        ok = object_walk(scan, node);
+    } else {
+        ok = value_skip(scan);
+    }
+    scan->verify = verify;
+    return ok;
+}
+
 /* The value at the current token is wanted, itself or something below it. */
 static bool value_walk(struct json_scan *scan, const struct json_node *node, bool exact)
 {
@@ -398,13 +417,8 @@ static bool value_walk(struct json_scan *scan, const struct json_node *node, boo
     }
     if (*start != '{' && *start != '[')
         return scalar_walk(scan, node, exact);
-    if (*start == '{' && node->child != NULL) {
-        scan->at++;
-        if (!object_walk(scan, node))
-            return false;
-    } else if (!value_skip(scan)) {
+    if (!container_walk(scan, node, *start == '{'))
         return false;
-    }
     const uint8_t *end = scan->text.data + scan->index.pos[scan->at - 1] + 1;
     if (node->column >= 0)
         cell_put(scan, node, start, (size_t)(end - start),

@@ -7,8 +7,8 @@
  * exactly first, else without regard to ASCII case; of two fields alike the first counts.
  *
  * Levels: JSON_LEVEL_CHECKED verifies structure, strings, control characters, UTF-8 and the
- * spelling of every value that is read; JSON_LEVEL_STRICT verifies the spelling of every value and
- * escape in the event as well.
+ * spelling of every value that is read, with all that lies below it; JSON_LEVEL_STRICT verifies the
+ * spelling of every value and escape in the event as well.
  */
 #ifndef WEIR_CODEC_JSON_SCAN_H
 #define WEIR_CODEC_JSON_SCAN_H
@@ -27,7 +27,7 @@ enum json_kind {
     JSON_KIND_FALSE,
     JSON_KIND_TRUE,
     JSON_KIND_INT,          /* integer literal inside 64 bits */
-    JSON_KIND_FLOAT,        /* literal with fraction or exponent */
+    JSON_KIND_FLOAT,        /* literal with fraction or exponent, inside a double's range */
     JSON_KIND_TEXT,         /* string without escapes: data is its content */
     JSON_KIND_TEXT_ESCAPED, /* data is the content with its escapes */
     JSON_KIND_OBJECT,       /* data is the source from brace to brace */
@@ -83,7 +83,7 @@ struct slice json_scan_row(const struct json_scan *scan);
 bool json_scan_in_array(const struct json_scan *scan);
 
 /* JSON_KIND_INT, JSON_KIND_FLOAT, or JSON_KIND_MISSING when the text is no number of JSON's grammar
- * or leaves 64 bits. */
+ * or leaves 64 bits, or a double's range. */
 enum json_kind json_number_kind(struct slice text);
 /* Kind of any value's source text by its first byte and spelling; strings come with their quotes.
  */
@@ -96,7 +96,10 @@ bool json_unescape(struct slice content, struct bytebuf *out);
 /* UTF-8 without surrogates and overlong forms. */
 bool json_utf8_valid(struct slice text);
 
-/* Walk of an object's or array's source (valid JSON): false at the end. Start with *at = 0. */
+/* A field's name without its escapes: itself when it has none, else made in scratch. */
+struct slice json_name_content(struct slice key, struct bytebuf *scratch);
+/* Walk of an object's or array's source (valid JSON): false at the end. Start with *at = 0. Names
+ * come as they stand in the source. */
 bool json_source_next_field(struct slice object, size_t *at, struct slice *ret_name,
                             struct json_cell *ret_value);
 bool json_source_next_element(struct slice array, size_t *at, struct json_cell *ret_value);

@@ -1,5 +1,7 @@
 /* Single JSON values: numbers, strings, and the walk of a valid object or array (see json_scan.h).
  */
+#include <math.h>
+
 #include "base/numtext.h"
 #include "codec/json_scan.h"
 
@@ -8,11 +10,20 @@ static bool is_digit(uint8_t byte)
     return byte >= '0' && byte <= '9';
 }
 
+/* Digits alone reach infinity only when there are hundreds of them. */
+static bool float_fits(struct slice text, bool exponent)
+{
+    double value;
+
+    return (!exponent && text.len <= 308) || (numtext_read_double(text, &value) && isfinite(value));
+}
+
 enum json_kind json_number_kind(struct slice text)
 {
     const uint8_t *at = text.data;
     const uint8_t *end = text.data + text.len;
     bool fraction = false;
+    bool exponent = false;
 
     if (at < end && *at == '-')
         at++;
@@ -39,14 +50,16 @@ enum json_kind json_number_kind(struct slice text)
             at++;
         if (at == first)
             return JSON_KIND_MISSING;
-        fraction = true;
+        exponent = true;
     }
     if (at != end)
         return JSON_KIND_MISSING;
+    if (fraction || exponent)
+        return float_fits(text, exponent) ? JSON_KIND_FLOAT : JSON_KIND_MISSING;
     int64_t value;
-    if (!fraction && digit_count > 18 && !numtext_read_int64(text, &value))
+    if (digit_count > 18 && !numtext_read_int64(text, &value))
         return JSON_KIND_MISSING;
-    return fraction ? JSON_KIND_FLOAT : JSON_KIND_INT;
+    return JSON_KIND_INT;
 }
 
 bool json_cell_from_source(struct slice source, struct json_cell *ret_cell)
@@ -332,18 +345,31 @@ bool json_source_next_field(struct slice object, size_t *at, struct slice *ret_n
     return ok;
 }
 
+struct slice json_name_content(struct slice key, struct bytebuf *scratch)
+{
+    if (slice_find_byte(key, '\\', 0) == SIZE_MAX)
+        return key;
+    bytebuf_clear(scratch);
+    return json_unescape(key, scratch) && !scratch->failed ? bytebuf_slice(scratch) : key;
+}
+
 struct json_cell json_source_get(struct slice object, struct slice name)
 {
     struct json_cell found = {NULL, 0, JSON_KIND_MISSING, 0};
+    struct json_cell exact = found;
     struct json_cell value;
+    struct bytebuf scratch;
     struct slice key;
     size_t at = 0;
 
-    while (json_source_next_field(object, &at, &key, &value)) {
+    bytebuf_init(&scratch, object.len); /* allocates only for a name with escapes */
+    while (exact.kind == JSON_KIND_MISSING && json_source_next_field(object, &at, &key, &value)) {
+        key = json_name_content(key, &scratch);
         if (slice_equal(key, name))
-            return value;
-        if (found.kind == JSON_KIND_MISSING && slice_equal_nocase(key, name))
+            exact = value;
+        else if (found.kind == JSON_KIND_MISSING && slice_equal_nocase(key, name))
             found = value;
     }
-    return found;
+    bytebuf_deinit(&scratch);
+    return exact.kind != JSON_KIND_MISSING ? exact : found;
 }

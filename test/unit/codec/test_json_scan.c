@@ -152,6 +152,51 @@ static void test_levels(void **state)
     assert_string_equal(got, "!");
 }
 
+/* Reads text at the checked level with the value at the one-part path wanted ("": the whole event). */
+static bool wanted_accepts(const char *path, const char *text)
+{
+    struct arena *arena = arena_create(NULL, "test", 1 << 20);
+    struct json_scan *scan = json_scan_create(arena, JSON_LEVEL_CHECKED);
+    struct slice part = slice_cstr(path);
+    struct json_cell cell;
+    const char *error;
+
+    assert_int_equal(json_scan_want(scan, &part, part.len > 0 ? 1 : 0), 0);
+    assert_true(json_scan_begin(scan, slice_cstr(text)));
+    bool ok = json_scan_next(scan, &cell, 1, &error) == JSON_STEP_ROW;
+    json_scan_destroy(scan);
+    arena_destroy(arena);
+    return ok;
+}
+
+/* What is handed on as source must be JSON whatever the level: all below a wanted value is verified. */
+static void test_wanted_source(void **state)
+{
+    assert_true(wanted_accepts("", "{\"a\":1,\"x\":[true,\"\\n\"]}"));
+    assert_false(wanted_accepts("", "{\"a\":1,\"x\":tru}"));
+    assert_false(wanted_accepts("", "{\"a\":1,\"x\":[{\"y\":01}]}"));
+    assert_false(wanted_accepts("", "{\"a\":1,\"x\":\"\\q\"}"));
+    assert_false(wanted_accepts("", "{\"a\":1,\"x\":9223372036854775808}"));
+    assert_false(wanted_accepts("", "{\"a\":1,\"x\":1e400}"));
+    assert_false(wanted_accepts("a", "{\"a\":[nul],\"x\":1}"));
+    assert_false(wanted_accepts("a", "{\"a\":{\"b\":+1},\"x\":1}"));
+    assert_false(wanted_accepts("a", "{\"a\":-1e309}"));
+    assert_true(wanted_accepts("a", "{\"a\":1.7976931348623157e308,\"x\":tru}"));
+    assert_true(wanted_accepts("a", "{\"x\":tru,\"a\":{\"b\":[1]},\"y\":fals}"));
+}
+
+/* Fields are found by what their names say, not by how they are spelled. */
+static void test_escaped_names(void **state)
+{
+    struct slice object = SLICE_LIT("{\"\\u0041\":1,\"b\\\"c\":2,\"d\":3}");
+
+    assert_int_equal(json_source_get(object, SLICE_LIT("A")).data[0], '1');
+    assert_int_equal(json_source_get(object, SLICE_LIT("a")).data[0], '1');
+    assert_int_equal(json_source_get(object, SLICE_LIT("b\"c")).data[0], '2');
+    assert_int_equal(json_source_get(object, SLICE_LIT("d")).data[0], '3');
+    assert_int_equal(json_source_get(object, SLICE_LIT("\\u0041")).kind, JSON_KIND_MISSING);
+}
+
 static bool scan_accepts(struct slice text, enum json_level level)
 {
     struct arena *arena = arena_create(NULL, "test", 1 << 20);
@@ -281,7 +326,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kernels), cmocka_unit_test(test_projection),
         cmocka_unit_test(test_names),   cmocka_unit_test(test_recovery),
-        cmocka_unit_test(test_levels),  cmocka_unit_test(test_against_jansson),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_wanted_source),
+        cmocka_unit_test(test_escaped_names),
+        cmocka_unit_test(test_against_jansson),
         cmocka_unit_test(test_values),  cmocka_unit_test(test_cuts),
         cmocka_unit_test(test_depth)};
     return cmocka_run_group_tests(tests, NULL, NULL);
