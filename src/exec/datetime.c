@@ -81,8 +81,9 @@ static bool take_zone(struct slice text, size_t *at, int *ret_minutes)
         return false;
     if (!take_digits(text, at, 2, &hours))
         return false;
-    (void)take_byte(text, at, ':');
-    (void)take_digits(text, at, 2, &minutes);
+    bool colon = take_byte(text, at, ':');
+    if (!take_digits(text, at, 2, &minutes) && colon)
+        return false;
     if (*at != text.len || minutes > 59 || hours * 60 + minutes > 14 * 60)
         return false;
     *ret_minutes = (hours * 60 + minutes) * (negative ? -1 : 1);

@@ -57,6 +57,9 @@ EXEC_FN(getrecordpropertyvalue)
     enum err err = exec_arg_text(ctx, "getrecordpropertyvalue", 2, &args[1], &name);
     if (err != ERR_OK)
         return err;
+    if (name.len > 3 && name.data[0] == '"' && name.data[1] == '[' &&
+        name.data[name.len - 1] == '"') /* written with the quotes of a name */
+        name = slice_sub(name, 1, name.len - 2);
     if (name.len == 0 || name.data[0] != '[') {
         cell = json_source_get(record, name);
         return from_cell(ctx, &cell, ret_value);
@@ -74,7 +77,8 @@ EXEC_FN(getrecordpropertyvalue)
     return from_cell(ctx, &cell, ret_value);
 }
 
-/* Checks a text of any JSON kind by scanning it as the one field of an event. */
+/* Checks a text of any JSON kind by scanning it as the one field of an event. The field's value must be all of the
+ * text, or the text was more than one value. */
 static bool parse_text(struct exec_ctx *ctx, struct slice text, struct json_cell *ret_cell)
 {
     struct slice name = SLICE_LIT("v");
@@ -94,7 +98,8 @@ static bool parse_text(struct exec_ctx *ctx, struct slice text, struct json_cell
     if (json_scan_want(scan, &name, 1) == 0 &&
         json_scan_begin(scan, slice_make(copy, text.len + 6)))
         ok = json_scan_next(scan, ret_cell, 1, &error) == JSON_STEP_ROW &&
-             json_scan_at(scan) == text.len + 6;
+             json_scan_at(scan) == text.len + 6 &&
+             json_cell_source(ret_cell).len == slice_trim(text).len;
     json_scan_destroy(scan);
     return ok;
 }

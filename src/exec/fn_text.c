@@ -4,14 +4,12 @@
  * Positions and lengths count UTF-16 code units from 1, as the language's users expect; text is
  * UTF-8 inside. A unit inside a surrogate pair stands for the whole character.
  *
- * Invariants: (1) results are valid UTF-8; (2) none is longer than TEXT_MAX, which is a runtime
+ * Invariants: (1) results are valid UTF-8; (2) none is longer than VALUE_TEXT_MAX, which is a runtime
  * error. Ownership: results in the batch's arena or views of the arguments. Failure: runtime errors
  * only.
  */
 #include "base/assert.h"
 #include "exec/expr_int.h"
-
-enum { TEXT_MAX = 16 << 20 };
 
 static size_t units_of(uint32_t c)
 {
@@ -48,7 +46,7 @@ static struct slice text_range(struct slice text, int64_t from, int64_t units)
 static enum err text_too_long(struct exec_ctx *ctx, const char *function)
 {
     return err_info_set(ctx->info, ERR_SQL_RUNTIME, "%s: the text would be longer than %d bytes",
-                        function, TEXT_MAX);
+                        function, VALUE_TEXT_MAX);
 }
 
 static enum err negative_length(struct exec_ctx *ctx, const char *function)
@@ -59,7 +57,7 @@ static enum err negative_length(struct exec_ctx *ctx, const char *function)
 /* The scratch buffer's content as a result. */
 static enum err text_finish(struct exec_ctx *ctx, const char *function, struct value *ret_value)
 {
-    if (ctx->scratch.failed || ctx->scratch.len > TEXT_MAX)
+    if (ctx->scratch.failed || ctx->scratch.len > VALUE_TEXT_MAX)
         return text_too_long(ctx, function);
     struct slice copy = arena_copy(ctx->arena, bytebuf_slice(&ctx->scratch));
     *ret_value = value_text(copy);
@@ -103,7 +101,7 @@ EXEC_FN(patindex)
     if (pattern.len > 8000)
         return err_info_set(ctx->info, ERR_SQL_RUNTIME, "PATINDEX: the pattern is too long");
     bool floats = pattern.len > 0 && pattern.data[0] == '%';
-    while (pattern.len > 0 && pattern.data[0] == '%')
+    while (pattern.len > 1 && pattern.data[0] == '%') /* a lone one matches from the first place */
         pattern = slice_sub(pattern, 1, pattern.len);
     for (size_t at = 0; at <= text.len;) {
         if (value_like(slice_sub(text, at, text.len), pattern, 0)) {
@@ -427,7 +425,7 @@ static enum err repeat(struct exec_ctx *ctx, const char *function, struct slice 
 {
     if (n < 0)
         return ERR_OK;
-    if (text.len > 0 && n > TEXT_MAX / (int64_t)text.len)
+    if (text.len > 0 && n > VALUE_TEXT_MAX / (int64_t)text.len)
         return text_too_long(ctx, function);
     bytebuf_clear(&ctx->scratch);
     for (int64_t i = 0; i < n && text.len > 0; i++)

@@ -4,8 +4,9 @@
  * A column that still is what the scanner found is written as its source text; everything else is
  * printed.
  *
- * Invariants: (1) a JSON row stands on one line; (2) a field that an explicit column to the left
- * has produced is not repeated by a star, one to the right takes the star's place; (3) nothing that
+ * Invariants: (1) a JSON row stands on one line; (2) a field that an explicit column or another star
+ * to the left has produced is not repeated by a star, an explicit column to the right takes the
+ * star's place; (3) nothing that
  * is not finite is written. Ownership: the caller's buffer. Failure: a runtime error for a float
  * that is not finite, memory.
  */
@@ -135,6 +136,31 @@ static uint32_t explicit_field(const struct plan_route *route, struct slice name
     return UINT32_MAX;
 }
 
+/* The record that field i, a star, spreads in a row; empty: no record. */
+static struct slice spread_record(const struct exec_rows *rows, uint32_t i, uint32_t row)
+{
+    const struct column *column = rows->columns[rows->route->fields[i].column];
+
+    ASSERT(rows->route->fields[i].spread);
+    if (column->cells != NULL) {
+        const struct json_cell *cell = &column->cells[row];
+        return cell->kind == JSON_KIND_OBJECT ? slice_make(cell->data, cell->len) : SLICE_NULL;
+    }
+    struct value value = vec_get(column->vec, row);
+    return value.type == SQL_RECORD ? value_slice(&value) : SLICE_NULL;
+}
+
+/* Has a star to the left of field i produced this name in the row? */
+static bool spread_before(const struct exec_rows *rows, uint32_t i, uint32_t row, struct slice name)
+{
+    for (uint32_t k = 0; k < i; k++) {
+        if (rows->route->fields[k].spread &&
+            json_source_get(spread_record(rows, k, row), name).kind != JSON_KIND_MISSING)
+            return true;
+    }
+    return false;
+}
+
 static void row_name(struct row_writer *writer, struct slice name)
 {
     bytebuf_append_byte(writer->out, '"');
@@ -151,23 +177,17 @@ static void row_name(struct row_writer *writer, struct slice name)
 static enum err row_spread(struct row_writer *writer, uint32_t i)
 {
     const struct plan_route *route = writer->rows->route;
-    const struct column *column = writer->rows->columns[route->fields[i].column];
-    struct slice record = SLICE_NULL;
+    struct slice record = spread_record(writer->rows, i, writer->row);
     struct json_cell cell;
     struct slice name;
     size_t at = 0;
     enum err err = ERR_OK;
 
-    if (column->cells != NULL) {
-        if (column->cells[writer->row].kind == JSON_KIND_OBJECT)
-            record = slice_make(column->cells[writer->row].data, column->cells[writer->row].len);
-    } else {
-        struct value value = vec_get(column->vec, writer->row);
-        if (value.type == SQL_RECORD)
-            record = value_slice(&value);
-    }
     while (err == ERR_OK && json_source_next_field(record, &at, &name, &cell)) {
-        uint32_t field = explicit_field(route, name);
+        struct slice content = json_name_content(name, &writer->rows->ctx->scratch);
+        uint32_t field = explicit_field(route, content);
+        if (spread_before(writer->rows, i, writer->row, content))
+            continue;
         if (field == UINT32_MAX) {
             row_comma(writer);
             row_name(writer, name);
@@ -309,7 +329,6 @@ static void csv_settle(struct exec_csv *csv, const struct exec_rows *rows, struc
     const struct plan_route *route = rows->route;
 
     for (uint32_t i = 0; i < route->field_count; i++) {
-        const struct column *column = rows->columns[route->fields[i].column];
         struct json_cell cell;
         struct slice name;
         size_t at = 0;
@@ -317,11 +336,9 @@ static void csv_settle(struct exec_csv *csv, const struct exec_rows *rows, struc
             csv_add_name(csv, route->fields[i].name);
             continue;
         }
-        if (column->cells == NULL || column->cells[rows->sel->rows[0]].kind != JSON_KIND_OBJECT)
-            continue;
-        const struct json_cell *doc = &column->cells[rows->sel->rows[0]];
-        while (json_source_next_field(slice_make(doc->data, doc->len), &at, &name, &cell))
-            csv_add_name(csv, name);
+        struct slice record = spread_record(rows, i, rows->sel->rows[0]);
+        while (json_source_next_field(record, &at, &name, &cell))
+            csv_add_name(csv, json_name_content(name, &rows->ctx->scratch));
     }
     csv->known = true;
     exec_csv_header(csv, out);
@@ -343,12 +360,9 @@ static bool csv_value(const struct exec_rows *rows, struct slice name, uint32_t 
         return true;
     }
     for (i = 0; i < route->field_count; i++) {
-        const struct column *column = rows->columns[route->fields[i].column];
-        if (!route->fields[i].spread || column->cells == NULL ||
-            column->cells[row].kind != JSON_KIND_OBJECT)
+        if (!route->fields[i].spread)
             continue;
-        struct json_cell cell =
-            json_source_get(slice_make(column->cells[row].data, column->cells[row].len), name);
+        struct json_cell cell = json_source_get(spread_record(rows, i, row), name);
         if (cell.kind != JSON_KIND_MISSING)
             return vec_cell_value(&cell, rows->ctx, ret_value);
     }

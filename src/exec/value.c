@@ -190,25 +190,74 @@ static bool number_holds(enum sql_expr_kind kind, const struct value *a, const s
 
 static bool json_equal(const struct json_cell *a, const struct json_cell *b);
 
-static bool json_object_equal(struct slice a, struct slice b)
+static bool json_number(const struct json_cell *cell, struct value *ret_number)
+{
+    struct slice text = {cell->data, cell->len};
+
+    if (cell->kind == JSON_KIND_FLOAT) {
+        *ret_number = value_float(0);
+        return numtext_read_double(text, &ret_number->f);
+    }
+    *ret_number = value_int(0);
+    return cell->kind == JSON_KIND_INT && numtext_read_int64(text, &ret_number->i);
+}
+
+static bool json_append_text(const struct json_cell *cell, struct bytebuf *out)
+{
+    struct slice text = {cell->data, cell->len};
+
+    if (cell->kind != JSON_KIND_TEXT && cell->kind != JSON_KIND_TEXT_ESCAPED)
+        return false;
+    return json_unescape(text, out) && !out->failed;
+}
+
+/* Strings of which one is spelled with escapes: equal in content. */
+static bool json_text_equal(const struct json_cell *a, const struct json_cell *b)
+{
+    struct bytebuf ca;
+    struct bytebuf cb;
+
+    bytebuf_init(&ca, (size_t)a->len + 1); /* no escape is shorter than what it stands for */
+    bytebuf_init(&cb, (size_t)b->len + 1);
+    bool equal = json_append_text(a, &ca) && json_append_text(b, &cb) &&
+                 slice_equal(bytebuf_slice(&ca), bytebuf_slice(&cb));
+    bytebuf_deinit(&ca);
+    bytebuf_deinit(&cb);
+    return equal;
+}
+
+/* Every field of a has its equal in b. */
+static bool json_fields_within(struct slice a, struct slice b, struct bytebuf *scratch,
+                               size_t *ret_count)
 {
     struct json_cell va;
     struct json_cell vb;
     struct slice name;
     size_t at = 0;
+
+    for (*ret_count = 0; json_source_next_field(a, &at, &name, &va); (*ret_count)++) {
+        vb = json_source_get(b, json_name_content(name, scratch));
+        if (vb.kind == JSON_KIND_MISSING || !json_equal(&va, &vb))
+            return false;
+    }
+    return true;
+}
+
+static bool json_object_equal(struct slice a, struct slice b)
+{
+    struct bytebuf scratch;
+    struct json_cell cell;
+    struct slice name;
+    size_t at = 0;
     size_t count_a = 0;
     size_t count_b = 0;
 
-    while (json_source_next_field(a, &at, &name, &va)) {
-        vb = json_source_get(b, name);
-        if (vb.kind == JSON_KIND_MISSING || !json_equal(&va, &vb))
-            return false;
-        count_a++;
-    }
-    at = 0;
-    while (json_source_next_field(b, &at, &name, &vb))
+    bytebuf_init(&scratch, a.len + 1);
+    bool equal = json_fields_within(a, b, &scratch, &count_a);
+    bytebuf_deinit(&scratch);
+    while (equal && json_source_next_field(b, &at, &name, &cell))
         count_b++;
-    return count_a == count_b;
+    return equal && count_a == count_b;
 }
 
 static bool json_array_equal(struct slice a, struct slice b)
@@ -232,17 +281,17 @@ static bool json_equal(const struct json_cell *a, const struct json_cell *b)
 {
     struct slice sa = {a->data, a->len};
     struct slice sb = {b->data, b->len};
-    double fa;
-    double fb;
+    struct value na;
+    struct value nb;
 
     if (a->kind == JSON_KIND_OBJECT && b->kind == JSON_KIND_OBJECT)
         return json_object_equal(sa, sb);
     if (a->kind == JSON_KIND_ARRAY && b->kind == JSON_KIND_ARRAY)
         return json_array_equal(sa, sb);
-    bool number_a = a->kind == JSON_KIND_INT || a->kind == JSON_KIND_FLOAT;
-    bool number_b = b->kind == JSON_KIND_INT || b->kind == JSON_KIND_FLOAT;
-    if (number_a && number_b)
-        return numtext_read_double(sa, &fa) && numtext_read_double(sb, &fb) && fa == fb;
+    if (json_number(a, &na) && json_number(b, &nb))
+        return compare_numbers(&na, &nb) == 0;
+    if (a->kind == JSON_KIND_TEXT_ESCAPED || b->kind == JSON_KIND_TEXT_ESCAPED)
+        return json_text_equal(a, b);
     return a->kind == b->kind && slice_equal(sa, sb);
 }
 
@@ -581,8 +630,10 @@ static double float_arithmetic(enum sql_expr_kind kind, double a, double b)
 static enum err concatenate(const struct value *a, const struct value *b, struct arena *arena,
                             struct value *ret_value, struct err_info *info)
 {
+    if ((size_t)a->len + b->len > VALUE_TEXT_MAX)
+        return err_info_set(info, ERR_SQL_RUNTIME, "+: the text would be longer than %d bytes",
+                            VALUE_TEXT_MAX);
     uint8_t *data = arena_alloc(arena, (size_t)a->len + b->len + 1);
-
     if (data == NULL)
         return err_info_set(info, ERR_SQL_RUNTIME, "out of memory in a concatenation");
     memcpy(data, a->p, a->len);

@@ -15,6 +15,9 @@
 #include "sql/ast.h"
 #include "sql/types.h"
 
+/* Longest text that functions and operators make. */
+enum { VALUE_TEXT_MAX = 16 << 20 };
+
 /* Text is UTF-8 without escapes; record and array are valid JSON source. Bytes belong to the batch.
  */
 struct value {

@@ -122,6 +122,21 @@ def compare(case, outputs):
     return None
 
 
+def row_object(pairs):
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        raise ValueError(f"a name stands twice in a row: {[name for name, _ in pairs]}")
+    return row
+
+
+def read_rows(file):
+    """Rows of an output: one JSON object a line, no name twice in it."""
+    lines = file.read_text().split("\n")
+    if lines.pop():
+        raise ValueError(f"{file.name} does not end with a line end")
+    return [json.loads(line, object_pairs_hook=row_object) for line in lines]
+
+
 def run_case(weir, path, case):
     """None: passed; otherwise what went wrong."""
     with tempfile.TemporaryDirectory() as tmp:
@@ -139,7 +154,10 @@ def run_case(weir, path, case):
         if settings:
             (work / "settings.json").write_text(json.dumps(settings))
             command += ["--settings", str(work / "settings.json")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        except subprocess.TimeoutExpired:
+            return "still running after 60 s"
         want_code = {"compile": 2, "runtime": 1, None: 0}[case.get("expected_error")]
         said = done.stderr.strip().splitlines()
         first = next((line for line in said if "error" in line), said[0] if said else "")
@@ -151,10 +169,10 @@ def run_case(weir, path, case):
             if want_code == 2 and not re.search(r":\d+:\d+: error: |: error: ", done.stderr):
                 return f"no place in the message: {first}"
             return None
-        outputs = {}
-        for file in (work / "out").glob("*.json"):
-            rows = [json.loads(line) for line in file.read_text().splitlines()]
-            outputs[file.stem.lower()] = rows
+        try:
+            outputs = {file.stem.lower(): read_rows(file) for file in (work / "out").glob("*.json")}
+        except ValueError as error:
+            return f"an output is not JSON lines: {error}"
         return compare(case, outputs)
 
 
