@@ -53,6 +53,7 @@ struct run {
     struct plan_options options;
 
     struct arena *arena;
+    struct sql_report report;
     struct file script;
     struct file *files; /* one for each item of inputs */
     size_t file_count;
@@ -207,7 +208,8 @@ static int load_settings(struct run *run)
         return 0;
     json_t *root = json_load_file(run->settings, JSON_REJECT_DUPLICATES, &error);
     if (!json_is_object(root)) {
-        fprintf(stderr, "weir: %s:%d:%d: %s\n", run->settings, error.line, error.column,
+        fprintf(stderr, "weir: %s:%d:%d: %s\n", run->settings, root == NULL ? error.line : 1,
+                root == NULL ? error.column : 1,
                 root == NULL ? error.text : "an object is expected");
         json_decref(root);
         return 2;
@@ -234,28 +236,9 @@ static int load_settings(struct run *run)
     return status;
 }
 
-static int compile(struct run *run)
-{
-    struct sql_report report;
-    struct bytebuf text;
-
-    if (file_map(&run->script, run->query_path) != 0)
-        return 2;
-    sql_report_init(&report, run->arena, slice_make(run->script.mapping, run->script.mapping_len));
-    run->plan = plan_compile(report.script, &run->options, run->arena, &report);
-    bytebuf_init(&text, 1 << 20);
-    sql_report_print(&report, run->query_path, &text);
-    if (run->plan != NULL && run->explain)
-        plan_print(run->plan, &text);
-    if (text.len > 0)
-        fwrite(text.data, 1, text.len, stderr);
-    bytebuf_deinit(&text);
-    return run->plan == NULL ? 2 : 0;
-}
-
 /* Every input of the query needs a file; an input that only a --reference names cannot be read
  * alone. */
-static int check_inputs(struct run *run)
+static void check_inputs(struct run *run)
 {
     for (uint32_t i = 0; i < run->plan->input_count; i++) {
         struct slice name = run->plan->inputs[i];
@@ -267,13 +250,50 @@ static int check_inputs(struct run *run)
             reference |= slice_equal_nocase(input_name(run->references.items[k]), name);
         if (found)
             continue;
-        fprintf(stderr, "%s: error: %s '%.*s'\n", run->query_path,
-                reference ? "a statement reads nothing but the reference data"
-                          : "no --input gives the events of",
-                SLICE_FMT(name));
-        return 2;
+        if (reference)
+            sql_report_error(&run->report, run->plan->input_spans[i], NULL,
+                             "a statement reads nothing but the reference data '%.*s'",
+                             SLICE_FMT(name));
+        else
+            sql_report_error(&run->report, run->plan->input_spans[i],
+                             "give its events with --input NAME=FILE", "unknown input '%.*s'",
+                             SLICE_FMT(name));
     }
-    return 0;
+}
+
+/* Outputs become files of their names. */
+static void check_outputs(struct run *run)
+{
+    for (uint32_t i = 0; i < run->plan->output_count; i++) {
+        struct slice name = run->plan->outputs[i];
+        if (name.data[0] == '.' || slice_find_byte(name, '/', 0) != SIZE_MAX ||
+            slice_find_byte(name, '\0', 0) != SIZE_MAX || name.len > 200)
+            sql_report_error(&run->report, run->plan->output_spans[i], NULL,
+                             "the output '%.*s' cannot be the name of a file", SLICE_FMT(name));
+    }
+}
+
+static int compile(struct run *run)
+{
+    struct bytebuf text;
+
+    if (file_map(&run->script, run->query_path) != 0)
+        return 2;
+    sql_report_init(&run->report, run->arena,
+                    slice_make(run->script.mapping, run->script.mapping_len));
+    run->plan = plan_compile(run->report.script, &run->options, run->arena, &run->report);
+    if (run->plan != NULL) {
+        check_inputs(run);
+        check_outputs(run);
+    }
+    bytebuf_init(&text, 1 << 20);
+    sql_report_print(&run->report, run->query_path, &text);
+    if (run->plan != NULL && run->explain)
+        plan_print(run->plan, &text);
+    if (text.len > 0)
+        fwrite(text.data, 1, text.len, stderr);
+    bytebuf_deinit(&text);
+    return run->plan == NULL || run->report.errors > 0 ? 2 : 0;
 }
 
 static enum err take_rows(void *ctx, const struct exec_rows *rows, struct err_info *info)
@@ -302,11 +322,8 @@ static int open_outputs(struct run *run)
     for (uint32_t i = 0; i < run->plan->output_count; i++) {
         struct slice name = run->plan->outputs[i];
         char *path = arena_printf(run->arena, "%s/%.*s.json", run->out_dir, SLICE_FMT(name));
-        if (slice_find_byte(name, '/', 0) != SIZE_MAX || path == NULL) {
-            fprintf(stderr, "weir: the output '%.*s' cannot be the name of a file\n",
-                    SLICE_FMT(name));
+        if (path == NULL)
             return 1;
-        }
         bytebuf_init(&run->outputs[i].buffer, (size_t)1 << 30);
         run->outputs[i].stream = fopen(path, "we");
         if (run->outputs[i].stream == NULL)
@@ -404,8 +421,6 @@ static int run_all(struct run *run)
 
     if (status == 0)
         status = compile(run);
-    if (status == 0)
-        status = check_inputs(run);
     if (status == 0)
         status = load_files(run);
     if (status == 0)

@@ -196,6 +196,19 @@ static struct plan_expr *bind_first_of(struct builder *builder, struct plan_expr
     return expr;
 }
 
+/* In HAVING a name may be that of a select item: bound as that item was. NULL: none, or failed. */
+static struct plan_expr *bind_select_alias(struct builder *builder, const struct scope *scope,
+                                           struct slice name)
+{
+    struct scope rows = {scope->branch, scope->alias, NULL};
+
+    for (const struct sql_item *item = scope->select->items; item != NULL; item = item->next) {
+        if (!item->star && item->alias.data != NULL && slice_equal_nocase(item->alias, name))
+            return plan_bind_expr(builder, &rows, item->expr);
+    }
+    return NULL;
+}
+
 struct plan_expr *plan_bind_path(struct builder *builder, const struct scope *scope,
                                  const struct slice *parts, uint32_t count, struct sql_span span)
 {
@@ -217,6 +230,10 @@ struct plan_expr *plan_bind_path(struct builder *builder, const struct scope *sc
         if (field->spread)
             found = bind_first_of(builder, found,
                                   bind_below(builder, branch, field->column, parts, count, span));
+    }
+    if (count == 1 && scope->select != NULL && !builder->failed) {
+        struct plan_expr *aliased = bind_select_alias(builder, scope, parts[0]);
+        found = aliased == NULL ? found : bind_first_of(builder, found, aliased);
     }
     return found != NULL || builder->failed ? found : null_const(builder, span);
 }
@@ -309,6 +326,35 @@ static enum sql_type operator_type(const struct plan_expr *expr)
     }
 }
 
+struct plan_expr *plan_bind_predicate(struct builder *builder, const struct scope *scope,
+                                      const struct sql_expr *expr)
+{
+    struct plan_expr *bound = plan_bind_expr(builder, scope, expr);
+
+    if (bound == NULL || bound->type == SQL_ANY || bound->type == SQL_NULL || is_number(bound->type))
+        return bound;
+    sql_report_error(builder->report, expr->span, "compare it with something",
+                     "a predicate is expected here, not a value of type '%s'",
+                     sql_type_name(bound->type));
+    builder->failed = true;
+    return NULL;
+}
+
+/* Does argument i of the operator decide something? */
+static bool is_condition(const struct sql_expr *expr, uint32_t i)
+{
+    switch (expr->kind) {
+    case SQL_EXPR_AND:
+    case SQL_EXPR_OR:
+    case SQL_EXPR_NOT:
+        return true;
+    case SQL_EXPR_CASE: /* WHEN stands at even places, a last odd one is ELSE */
+        return !expr->has_operand && i % 2 == 0 && i + 1 < expr->arg_count;
+    default:
+        return false;
+    }
+}
+
 static bool bind_args(struct builder *builder, const struct scope *scope,
                       const struct sql_expr *expr, struct plan_expr *bound)
 {
@@ -317,7 +363,9 @@ static bool bind_args(struct builder *builder, const struct scope *scope,
         return builder_memory(builder);
     bound->arg_count = expr->arg_count;
     for (uint32_t i = 0; i < expr->arg_count; i++) {
-        bound->args[i] = plan_bind_expr(builder, scope, expr->args[i]);
+        bound->args[i] = is_condition(expr, i)
+                             ? plan_bind_predicate(builder, scope, expr->args[i])
+                             : plan_bind_expr(builder, scope, expr->args[i]);
         if (bound->args[i] == NULL)
             return false;
     }

@@ -9,8 +9,15 @@
 #include "plan/plan_int.h"
 #include "sql/parser.h"
 
-static struct plan_node *node_new(struct builder *builder, enum plan_node_kind kind)
+static struct plan_node *node_new(struct builder *builder, enum plan_node_kind kind,
+                                  struct sql_span span)
 {
+    if (builder->plan->node_count == PLAN_NODES_MAX) {
+        sql_report_error(builder->report, span, "steps that read a UNION are run once for each side",
+                         "the script needs more than %d operators", PLAN_NODES_MAX);
+        builder->failed = true;
+        return NULL;
+    }
     struct plan_node *node = ARENA_NEW(builder->arena, struct plan_node);
     if (node == NULL) {
         builder_memory(builder);
@@ -32,7 +39,8 @@ static bool build_error(struct builder *builder, struct sql_span span, const cha
 }
 
 /* Index of a name in a list without regard to case, added at need; UINT32_MAX: the list is full. */
-static uint32_t name_index(struct slice *names, uint32_t *count, struct slice name)
+static uint32_t name_index(struct slice *names, struct sql_span *spans, uint32_t *count,
+                           struct slice name, struct sql_span span)
 {
     for (uint32_t i = 0; i < *count; i++) {
         if (slice_equal_nocase(names[i], name))
@@ -41,6 +49,7 @@ static uint32_t name_index(struct slice *names, uint32_t *count, struct slice na
     if (*count == PLAN_NAMES_MAX)
         return UINT32_MAX;
     names[*count] = name;
+    spans[*count] = span;
     return (*count)++;
 }
 
@@ -59,6 +68,15 @@ static bool expr_equal(const struct plan_expr *a, const struct plan_expr *b)
             return false;
     }
     return true;
+}
+
+static bool reads_time(const struct plan_expr *expr)
+{
+    bool reads = expr->op == PLAN_TIME;
+
+    for (uint32_t i = 0; i < expr->arg_count && !reads; i++)
+        reads = reads_time(expr->args[i]);
+    return reads;
 }
 
 /* The event as one branch: everything below the root. */
@@ -103,13 +121,30 @@ static bool scan_declare(struct builder *builder, struct plan_node *scan, struct
     return !builder->failed;
 }
 
+/* TIMESTAMP BY: over the event's fields; the time that it decides cannot be in it. */
+static bool bind_timestamp(struct builder *builder, const struct scope *scope,
+                           const struct sql_expr *expr, struct plan_expr **ret_expr)
+{
+    *ret_expr = NULL;
+    if (expr == NULL)
+        return true;
+    *ret_expr = plan_bind_expr(builder, scope, expr);
+    if (*ret_expr == NULL || !reads_time(*ret_expr))
+        return *ret_expr != NULL;
+    sql_report_error(builder->report, expr->span, "name a field of the event",
+                     "TIMESTAMP BY cannot use System.Timestamp()");
+    builder->failed = true;
+    return false;
+}
+
 /* The scan for an input with this time, shared with earlier readers. The new scan is dropped if it
  * is the same. */
 static struct branch *build_scan(struct builder *builder, const struct sql_select *select,
                                  struct slice alias)
 {
     struct plan *plan = builder->plan;
-    uint32_t input = name_index(plan->inputs, &plan->input_count, select->source);
+    uint32_t input = name_index(plan->inputs, plan->input_spans, &plan->input_count,
+                                select->source, select->source_span);
     struct plan_expr *timestamp = NULL;
 
     if (input == UINT32_MAX) {
@@ -120,25 +155,25 @@ static struct branch *build_scan(struct builder *builder, const struct sql_selec
         if (node->kind != PLAN_SCAN || node->input != input)
             continue;
         struct branch *branch = scan_branch(builder, node);
-        struct scope scope = {branch, alias};
-        if (branch == NULL)
+        struct scope scope = {branch, alias, NULL};
+        if (branch == NULL ||
+            !bind_timestamp(builder, &scope, select->timestamp_by, &timestamp))
             return NULL;
-        if (select->timestamp_by != NULL)
-            timestamp = plan_bind_expr(builder, &scope, select->timestamp_by);
-        if (builder->failed || expr_equal(timestamp, node->timestamp))
-            return builder->failed ? NULL : branch;
+        if (expr_equal(timestamp, node->timestamp))
+            return branch;
     }
-    struct plan_node *scan = node_new(builder, PLAN_SCAN);
+    struct plan_node *scan = node_new(builder, PLAN_SCAN, select->source_span);
     if (scan == NULL)
         return NULL;
     scan->input = input;
     if (!scan_declare(builder, scan, select->source))
         return NULL;
     struct branch *branch = scan_branch(builder, scan);
-    struct scope scope = {branch, alias};
-    if (branch != NULL && select->timestamp_by != NULL)
-        scan->timestamp = plan_bind_expr(builder, &scope, select->timestamp_by);
-    return builder->failed ? NULL : branch;
+    struct scope scope = {branch, alias, NULL};
+    if (branch == NULL ||
+        !bind_timestamp(builder, &scope, select->timestamp_by, &scan->timestamp))
+        return NULL;
+    return branch;
 }
 
 static struct branch *build_query(struct builder *builder, const struct sql_select *query,
@@ -203,16 +238,22 @@ static struct slice default_name(struct builder *builder, const struct sql_expr 
     return slice_cstr(name);
 }
 
+/* An explicit column. To the right of a star it replaces the star's column of that name, in its
+ * place. */
 static bool field_add(struct builder *builder, struct branch *branch, struct plan_field field,
                       struct sql_span span)
 {
-    for (uint32_t i = 0; i < branch->field_count && !field.spread; i++) {
-        if (!branch->fields[i].spread && slice_equal_nocase(branch->fields[i].name, field.name))
-            return build_error(builder, span, "give one of them another name with AS",
-                               "two columns have the name", field.name);
-    }
     if (builder->plan->level == 10 && !field.spread)
         field.name = lower_copy(builder, field.name);
+    for (uint32_t i = 0; i < branch->field_count && !field.spread; i++) {
+        if (branch->fields[i].spread || !slice_equal_nocase(branch->fields[i].name, field.name))
+            continue;
+        if (!branch->fields[i].starred)
+            return build_error(builder, span, "give one of them another name with AS",
+                               "two columns have the name", field.name);
+        branch->fields[i] = field;
+        return !builder->failed;
+    }
     branch->fields[branch->field_count++] = field;
     return !builder->failed;
 }
@@ -235,6 +276,7 @@ static bool item_star(struct builder *builder, const struct branch *source, stru
         field.column = plan_node_column(builder, result->node, expr);
         if (field.column == UINT32_MAX)
             return false;
+        field.starred = true;
         result->fields[result->field_count++] = field;
     }
     return true;
@@ -260,43 +302,12 @@ static bool item_add(struct builder *builder, const struct scope *scope,
     return field_add(builder, result, field, item->span);
 }
 
-/* An explicit column to the right of a star replaces the star's column of that name, in its place.
- */
 static uint32_t fields_room(const struct sql_select *select, const struct branch *source)
 {
     uint32_t room = 1;
     for (const struct sql_item *item = select->items; item != NULL; item = item->next)
         room += item->star ? source->field_count + 1 : 1;
     return room;
-}
-
-/* HAVING without GROUP BY: a column of the row, else a select alias. */
-static const struct sql_expr *having_alias(const struct sql_select *select,
-                                           const struct sql_expr *path)
-{
-    for (const struct sql_item *item = select->items; item != NULL; item = item->next) {
-        if (!item->star && item->alias.data != NULL && path->part_count == 1 &&
-            slice_equal_nocase(item->alias, path->parts[0]))
-            return item->expr;
-    }
-    return NULL;
-}
-
-static struct plan_expr *bind_having(struct builder *builder, const struct scope *scope,
-                                     const struct sql_select *select)
-{
-    struct sql_expr copy = *select->having;
-    struct sql_expr *args[2];
-
-    if (copy.arg_count == 2) {
-        for (uint32_t i = 0; i < 2; i++) {
-            const struct sql_expr *named =
-                copy.args[i]->kind == SQL_EXPR_PATH ? having_alias(select, copy.args[i]) : NULL;
-            args[i] = named == NULL ? copy.args[i] : (struct sql_expr *)(uintptr_t)named;
-        }
-        copy.args = args;
-    }
-    return plan_bind_expr(builder, scope, &copy);
 }
 
 static struct plan_expr *and_exprs(struct builder *builder, struct plan_expr *a,
@@ -323,7 +334,8 @@ static struct branch *build_select(struct builder *builder, const struct sql_sel
                                    struct branch *source, struct slice alias)
 {
     struct branch *result = ARENA_NEW(builder->arena, struct branch);
-    struct scope scope = {source, alias};
+    struct scope scope = {source, alias, NULL};
+    struct scope having = {source, alias, select};
     uint32_t position = 0;
 
     if (result == NULL) {
@@ -331,17 +343,18 @@ static struct branch *build_select(struct builder *builder, const struct sql_sel
         return NULL;
     }
     result->fields = ARENA_ARRAY(builder->arena, struct plan_field, fields_room(select, source));
-    result->node = node_new(builder, PLAN_SELECT);
+    result->node = node_new(builder, PLAN_SELECT, select->span);
     if (result->fields == NULL || result->node == NULL) {
         builder_memory(builder);
         return NULL;
     }
+    result->span = select->span;
     result->node->child = source->node;
     if (select->where != NULL)
-        result->node->where = plan_bind_expr(builder, &scope, select->where);
-    if (select->having != NULL && !builder->failed)
-        result->node->where =
-            and_exprs(builder, result->node->where, bind_having(builder, &scope, select));
+        result->node->where = plan_bind_predicate(builder, &scope, select->where);
+    if (select->having != NULL && !builder->failed) /* a column of the row, else a select alias */
+        result->node->where = and_exprs(builder, result->node->where,
+                                        plan_bind_predicate(builder, &having, select->having));
     for (const struct sql_item *item = select->items; item != NULL && !builder->failed;
          item = item->next) {
         if (!item_add(builder, &scope, item, ++position, result))
@@ -360,8 +373,7 @@ static bool has_spread(const struct branch *branch)
 }
 
 /* The branches of a UNION: as many columns, named by the first one when no branch has a star. */
-static bool check_union(struct builder *builder, const struct sql_select *query,
-                        struct branch *first)
+static bool check_union(struct builder *builder, struct branch *first)
 {
     bool star = false;
 
@@ -369,7 +381,7 @@ static bool check_union(struct builder *builder, const struct sql_select *query,
         star |= has_spread(branch);
     for (struct branch *branch = first->next; branch != NULL && !star; branch = branch->next) {
         if (branch->field_count != first->field_count) {
-            sql_report_error(builder->report, query->span, NULL,
+            sql_report_error(builder->report, branch->span, NULL,
                              "the sides of UNION have different numbers of columns: %u and %u",
                              first->field_count, branch->field_count);
             builder->failed = true;
@@ -400,7 +412,7 @@ static struct branch *build_query(struct builder *builder, const struct sql_sele
             return NULL;
     }
     ASSERT(first != NULL);
-    return check_union(builder, query, first) ? first : NULL;
+    return check_union(builder, first) ? first : NULL;
 }
 
 static bool build_step(struct builder *builder, const struct sql_step *step)
@@ -422,7 +434,9 @@ static bool build_statement(struct builder *builder, const struct sql_statement 
     struct plan *plan = builder->plan;
     const struct sql_select *query = statement->query;
     struct slice name = query->into.data != NULL ? query->into : SLICE_LIT("output");
-    uint32_t output = name_index(plan->outputs, &plan->output_count, name);
+    uint32_t output =
+        name_index(plan->outputs, plan->output_spans, &plan->output_count, name,
+                   query->into.data != NULL ? query->into_span : query->span);
 
     if (output == UINT32_MAX)
         return build_error(builder, query->span, NULL, "more than 60 outputs, at", name);
@@ -453,7 +467,10 @@ struct plan *plan_build(const struct sql_script *script, const struct plan_optio
     plan->level = options != NULL && options->level != 0 ? options->level : 12;
     plan->inputs = ARENA_ARRAY(arena, struct slice, PLAN_NAMES_MAX);
     plan->outputs = ARENA_ARRAY(arena, struct slice, PLAN_NAMES_MAX);
-    if (plan->inputs == NULL || plan->outputs == NULL)
+    plan->input_spans = ARENA_ARRAY(arena, struct sql_span, PLAN_NAMES_MAX);
+    plan->output_spans = ARENA_ARRAY(arena, struct sql_span, PLAN_NAMES_MAX);
+    if (plan->inputs == NULL || plan->outputs == NULL || plan->input_spans == NULL ||
+        plan->output_spans == NULL)
         return NULL;
     builder.last_node = &plan->nodes;
     builder.last_route = &plan->routes;

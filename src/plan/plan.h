@@ -84,6 +84,7 @@ struct plan_field {
     struct slice name;
     uint32_t column;
     bool spread;
+    bool starred; /* while planning: came by a star, so that an explicit column takes its place */
 };
 
 struct plan_route {
@@ -98,14 +99,16 @@ struct plan {
     struct plan_node *nodes;
     uint32_t node_count;
     struct plan_route *routes;
-    struct slice *inputs; /* names as the script first writes them */
+    struct slice *inputs;          /* names as the script first writes them */
+    struct sql_span *input_spans;  /* and where */
     uint32_t input_count;
     struct slice *outputs;
+    struct sql_span *output_spans; /* of one without INTO: its SELECT */
     uint32_t output_count;
     int level; /* compatibility level: 10, 11 or 12 */
 };
 
-enum { PLAN_NAMES_MAX = 60, PLAN_COLUMNS_MAX = 4096 };
+enum { PLAN_NAMES_MAX = 60, PLAN_COLUMNS_MAX = 4096, PLAN_NODES_MAX = 4096 };
 
 struct plan_options {
     int level; /* 10, 11, 12; 0 means 12 */

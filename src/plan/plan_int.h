@@ -10,6 +10,7 @@ struct branch {
     struct plan_node *node;
     struct plan_field *fields;
     uint32_t field_count;
+    struct sql_span span; /* of the SELECT that made it */
 };
 
 struct bound_step {
@@ -32,7 +33,8 @@ struct builder {
 /* The source that names are looked up in. */
 struct scope {
     struct branch *branch;
-    struct slice alias; /* the name that may stand before a dot */
+    struct slice alias;              /* the name that may stand before a dot */
+    const struct sql_select *select; /* in HAVING: its aliases are names too; NULL elsewhere */
 };
 
 bool builder_memory(struct builder *builder);
@@ -50,6 +52,9 @@ uint32_t plan_path_below(struct builder *builder, struct plan_node *node, uint32
 /* Names and types: the expression over the columns of scope's node. NULL: failed. */
 struct plan_expr *plan_bind_expr(struct builder *builder, const struct scope *scope,
                                  const struct sql_expr *expr);
+/* The same where a predicate is expected: what is known to be none is an error. */
+struct plan_expr *plan_bind_predicate(struct builder *builder, const struct scope *scope,
+                                      const struct sql_expr *expr);
 struct plan_expr *plan_bind_path(struct builder *builder, const struct scope *scope,
                                  const struct slice *parts, uint32_t count, struct sql_span span);
 /* Optimiser: merges projections, moves predicates to the scan, drops unused columns and paths. */

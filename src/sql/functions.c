@@ -85,6 +85,11 @@ static const struct sql_function functions[] = {
     NOT_YET("GetMetadataPropertyValue", "the function"),
     NOT_YET("REGEXMATCH", "the function"),
     NOT_YET("System.Window", "the function"),
+    NOT_YET("Tumbling", "the window"),
+    NOT_YET("Hopping", "the window"),
+    NOT_YET("Sliding", "the window"),
+    NOT_YET("Session", "the window"),
+    NOT_YET("Windows", "the function"),
     NOT_YET("TumblingWindow", "the window"),
     NOT_YET("HoppingWindow", "the window"),
     NOT_YET("SlidingWindow", "the window"),
@@ -98,6 +103,49 @@ const struct sql_function *sql_function_find(struct slice name)
     for (unsigned i = 0; i < FUNCTION_COUNT; i++) {
         if (slice_equal_nocase(name, slice_cstr(functions[i].name)))
             return &functions[i];
+    }
+    return NULL;
+}
+
+const char *sql_function_foreign(struct slice name)
+{
+    static const struct {
+        const char *name;
+        const char *instead;
+    } rows[] = {
+        {"CHOOSE", "use CASE"},
+        {"CONVERT", "use CAST"},
+        {"CURRENT_TIMESTAMP", "System.Timestamp() is the time of the row"},
+        {"DENSE_RANK", ""},
+        {"EXISTS", "use a JOIN"},
+        {"FIRST_VALUE", "LAST and TopOne find single rows"},
+        {"FORMAT", "use CAST and the text functions"},
+        {"GETDATE", "System.Timestamp() is the time of the row"},
+        {"GETUTCDATE", "System.Timestamp() is the time of the row"},
+        {"IFNULL", "use COALESCE"},
+        {"IIF", "use CASE WHEN ... THEN ... ELSE ... END"},
+        {"ISNULL", "use COALESCE, or IS NULL"},
+        {"LAST_VALUE", "LAST finds the last row"},
+        {"LEAD", "the next row is not known yet: use LAG"},
+        {"LENGTH", "use LEN"},
+        {"MOD", "use the operator %"},
+        {"NOW", "System.Timestamp() is the time of the row"},
+        {"NTILE", ""},
+        {"NVL", "use COALESCE"},
+        {"PARSE", "use CAST"},
+        {"RANK", ""},
+        {"ROW_NUMBER", "CollectTop ranks rows"},
+        {"STRING_AGG", "use Collect"},
+        {"SUBSTR", "use SUBSTRING"},
+        {"SYSDATETIME", "System.Timestamp() is the time of the row"},
+        {"SYSUTCDATETIME", "System.Timestamp() is the time of the row"},
+        {"TRY_CONVERT", "use TRY_CAST"},
+        {"TRY_PARSE", "use TRY_CAST"},
+    };
+
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (slice_equal_nocase(name, slice_cstr(rows[i].name)))
+            return rows[i].instead;
     }
     return NULL;
 }

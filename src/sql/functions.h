@@ -68,6 +68,9 @@ struct sql_function {
 
 /* NULL: the language has no such function. */
 const struct sql_function *sql_function_find(struct slice name);
+/* A function of SQL at large that this language has not got: what to write instead ("": nothing);
+ * NULL: no such. */
+const char *sql_function_foreign(struct slice name);
 /* The name that differs least from a wrong one, NULL when none is near. */
 const char *sql_function_nearest(struct slice name);
 

@@ -2,6 +2,8 @@
  */
 #include "sql/lexer.h"
 
+#include <math.h>
+
 #include "base/assert.h"
 #include "base/numtext.h"
 #include "base/utf8.h"
@@ -78,16 +80,36 @@ static struct sql_token *token_add(struct lexer *lexer, enum sql_token_kind kind
     return token;
 }
 
+/* Bytes of the blank that stands ahead, 0: none. Scripts copied from web pages hold Unicode's too. */
+static size_t blank_len(const struct lexer *lexer, size_t ahead)
+{
+    static const char *const wide[] = {"\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\xa8", "\xe2\x80\xa9",
+                                       "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80", "\xef\xbb\xbf"};
+    uint8_t byte = peek(lexer, ahead);
+
+    if (lexer->at + ahead >= lexer->text.len)
+        return 0;
+    if (byte < 0x80)
+        return byte == ' ' || (byte >= '\t' && byte <= '\r');
+    if (byte == 0xe2 && peek(lexer, ahead + 1) == 0x80 && peek(lexer, ahead + 2) <= 0x8b)
+        return 3; /* U+2000 .. U+200B */
+    for (unsigned i = 0; i < sizeof(wide) / sizeof(wide[0]); i++) {
+        size_t len = strlen(wide[i]);
+        struct slice here = slice_sub(lexer->text, lexer->at + ahead, len);
+        if (slice_equal(here, slice_make(wide[i], len)))
+            return len;
+    }
+    return 0;
+}
+
 /* Blanks and comments. */
 static void skip_blank(struct lexer *lexer)
 {
     for (;;) {
         uint8_t byte = peek(lexer, 0);
-        if (lexer->at < lexer->text.len &&
-            (byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n' || byte == '\f')) {
-            advance(lexer, 1);
-        } else if (byte == 0xc2 && peek(lexer, 1) == 0xa0) {
-            advance(lexer, 2);
+        size_t blank = blank_len(lexer, 0);
+        if (blank > 0) {
+            advance(lexer, blank);
         } else if (byte == '-' && peek(lexer, 1) == '-') {
             while (lexer->at < lexer->text.len && peek(lexer, 0) != '\n')
                 advance(lexer, 1);
@@ -104,39 +126,67 @@ static void skip_blank(struct lexer *lexer)
     }
 }
 
+/* The closing quote behind start, or the end of the script; counts the doubled ones before it. */
+static size_t quoted_end(const struct lexer *lexer, size_t start, uint8_t close, size_t *ret_doubled)
+{
+    struct slice text = lexer->text;
+    size_t at = start + 1;
+
+    for (*ret_doubled = 0; at < text.len; at++) {
+        if (text.data[at] != close)
+            continue;
+        if (at + 1 >= text.len || text.data[at + 1] != close)
+            break;
+        (*ret_doubled)++;
+        at++;
+    }
+    return at;
+}
+
+/* Content between quotes: a view, unless doubled ones have to become single. */
+static struct slice quoted_content(struct lexer *lexer, size_t start, size_t end, uint8_t close,
+                                   size_t doubled)
+{
+    struct slice content = slice_sub(lexer->text, start + 1, end - start - 1);
+    size_t len = 0;
+
+    if (doubled == 0)
+        return content;
+    uint8_t *copy = arena_alloc(lexer->arena, content.len);
+    if (copy == NULL) {
+        lexer->failed = true;
+        return SLICE_NULL;
+    }
+    for (size_t i = 0; i < content.len; i++) {
+        copy[len++] = content.data[i];
+        i += content.data[i] == close;
+    }
+    ASSERT(len == content.len - doubled);
+    return slice_make(copy, len);
+}
+
 /* Text up to a closing quote, which doubled stands for itself. The opening one is the current byte.
  */
 static void lex_quoted(struct lexer *lexer, enum sql_token_kind kind, uint8_t close)
 {
     struct sql_token *token = token_add(lexer, kind);
+    size_t start = lexer->at;
+    size_t doubled;
+
     if (token == NULL)
         return;
-    size_t start = lexer->at;
-    size_t end = start + 1;
-    size_t len = 0;
-    uint8_t *copy = arena_alloc(lexer->arena, lexer->text.len - start + 1);
-    if (copy == NULL) {
-        lexer->failed = true;
-        return;
-    }
-    for (; end < lexer->text.len; end++) {
-        uint8_t byte = lexer->text.data[end];
-        if (byte == close) {
-            if (end + 1 >= lexer->text.len || lexer->text.data[end + 1] != close)
-                break;
-            end++;
-        }
-        copy[len++] = byte;
-    }
+    size_t end = quoted_end(lexer, start, close, &doubled);
     if (end >= lexer->text.len) {
         sql_report_error(lexer->report, token->span, NULL, "this %s is not closed",
                          kind == SQL_TOKEN_BRACKET ? "name in brackets" : "text");
         advance(lexer, lexer->text.len - start);
         return;
     }
+    token->text = quoted_content(lexer, start, end, close, doubled);
+    if (kind == SQL_TOKEN_BRACKET && token->text.len == 0)
+        sql_report_error(lexer->report, token->span, NULL, "this name is empty");
     advance(lexer, end + 1 - start);
     token->span.len = (uint32_t)(lexer->at - start);
-    token->text = slice_make(copy, len);
 }
 
 static void lex_number(struct lexer *lexer)
@@ -172,6 +222,9 @@ static void lex_number(struct lexer *lexer)
         if (!numtext_read_double(token->text, &token->float_value))
             sql_report_error(lexer->report, token->span, NULL, "'%.*s' is not a number",
                              SLICE_FMT(token->text));
+        else if (!isfinite(token->float_value))
+            sql_report_error(lexer->report, token->span, NULL,
+                             "the number is too large for a float");
     } else if (!numtext_read_int64(token->text, &token->int_value)) {
         token->kind = SQL_TOKEN_BIG;
     }
@@ -189,35 +242,75 @@ static void lex_word(struct lexer *lexer)
 
     if (token == NULL)
         return;
-    while (lexer->at + len < lexer->text.len && is_word(peek(lexer, len)))
+    while (lexer->at + len < lexer->text.len && is_word(peek(lexer, len)) &&
+           (peek(lexer, len) < 0x80 || blank_len(lexer, len) == 0))
         len++;
+    ASSERT(len > 0);
     token->text = slice_sub(lexer->text, lexer->at, len);
     token->span.len = (uint32_t)len;
     advance(lexer, len);
 }
 
-static void lex_operator(struct lexer *lexer)
+/* What people of other languages write, and what this one has instead. */
+static bool refuse_foreign(struct lexer *lexer, uint8_t byte, uint8_t second)
+{
+    static const struct {
+        const char *text;
+        const char *hint;
+    } rows[] = {{"&&", "write AND"},
+                {"||", "write OR, or + or CONCAT for texts"},
+                {"=>", "write >="},
+                {"=<", "write <="},
+                {"!", "write NOT"},
+                {"@", "the language has no variables"},
+                {"`", "names are quoted with [brackets]"}};
+
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *text = rows[i].text;
+        if (byte != (uint8_t)text[0] || (text[1] != 0 && second != (uint8_t)text[1]))
+            continue;
+        struct sql_span span = here(lexer);
+        span.len = (uint32_t)strlen(text);
+        sql_report_error(lexer->report, span, rows[i].hint, "%s is not part of the language", text);
+        advance(lexer, span.len);
+        while (byte == '@' && is_word(peek(lexer, 0)))
+            advance(lexer, 1);
+        return true;
+    }
+    return false;
+}
+
+static bool lex_pair(struct lexer *lexer, uint8_t byte, uint8_t second)
 {
     static const char pairs[][3] = {"<=", ">=", "<>", "!=", "!<", "!>", "=="};
-    uint8_t byte = peek(lexer, 0);
-    uint8_t second = peek(lexer, 1);
 
     for (unsigned i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
-        if (byte == (uint8_t)pairs[i][0] && second == (uint8_t)pairs[i][1]) {
-            struct sql_token *token = token_add(lexer, SQL_TOKEN_OP);
-            if (token == NULL)
-                return;
+        if (byte != (uint8_t)pairs[i][0] || second != (uint8_t)pairs[i][1])
+            continue;
+        struct sql_token *token = token_add(lexer, SQL_TOKEN_OP);
+        if (token != NULL) {
             token->op = (uint32_t)byte | (uint32_t)second << 8;
             token->text = slice_sub(lexer->text, lexer->at, 2);
             token->span.len = 2;
             advance(lexer, 2);
-            return;
         }
+        return true;
     }
+    return false;
+}
+
+static void lex_operator(struct lexer *lexer)
+{
+    uint8_t byte = peek(lexer, 0);
+    uint8_t second = peek(lexer, 1);
+
+    if (lex_pair(lexer, byte, second) || refuse_foreign(lexer, byte, second))
+        return;
     if (byte == 0 || strchr("+-*/%&|^~()<>=,.;", byte) == NULL) {
-        sql_report_error(lexer->report, here(lexer),
-                         byte == '@' ? "the language has no variables" : NULL,
-                         "unexpected character '%c'", byte >= 0x20 ? byte : '?');
+        if (byte > 0x20 && byte < 0x7f)
+            sql_report_error(lexer->report, here(lexer), NULL, "unexpected character '%c'", byte);
+        else
+            sql_report_error(lexer->report, here(lexer), NULL, "unexpected character 0x%02x", byte);
         advance(lexer, 1);
         return;
     }
@@ -253,7 +346,7 @@ static void lex_one(struct lexer *lexer)
         lex_quoted(lexer, SQL_TOKEN_BRACKET, ']');
     } else if (is_digit(byte) || (byte == '.' && is_digit(peek(lexer, 1)) && !behind_name(lexer))) {
         lex_number(lexer);
-    } else if (is_letter(byte)) {
+    } else if (is_letter(byte)) { /* blanks have been passed over */
         lex_word(lexer);
     } else {
         lex_operator(lexer);

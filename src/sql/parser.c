@@ -5,7 +5,8 @@
  * several.
  *
  * Invariants: (1) every loop moves the token position or ends; (2) a statement with an error leaves
- * nothing in the tree; (3) nesting of queries and brackets is bounded by SQL_NESTING_MAX.
+ * nothing in the tree; (3) nesting of queries and brackets is bounded by SQL_NESTING_MAX, their
+ * number by SQL_SELECTS_MAX.
  * Ownership: the tree lives in the caller's arena. Failure: reported, NULL.
  */
 #include "sql/parser.h"
@@ -127,6 +128,8 @@ bool parser_name(struct parser *parser, const char *what, struct slice *ret_name
                                 : NULL,
                             "%s is expected here, not '%.*s'", what,
                             SLICE_FMT(parser_token_text(parser, token)));
+    if (token->text.len == 0)
+        return parser_error(parser, token, NULL, "this name is empty");
     parser->at++;
     *ret_name = token->text;
     if (ret_span != NULL)
@@ -149,7 +152,8 @@ static bool bare_alias(const struct parser *parser)
 {
     static const char *const words[] = {"GO",     "TIMESTAMP", "PARTITION", "MATCH_RECOGNIZE",
                                         "LIMIT",  "ORDER",     "RIGHT",     "FULL",
-                                        "EXCEPT", "INTERSECT", "OFFSET"};
+                                        "EXCEPT", "INTERSECT", "OFFSET",
+                                        "FETCH"};
     const struct sql_token *token = parser_peek(parser, 0);
 
     if (token->kind == SQL_TOKEN_BRACKET || token->kind == SQL_TOKEN_DOUBLE)
@@ -160,6 +164,7 @@ static bool bare_alias(const struct parser *parser)
         const struct sql_token *next = parser_peek(parser, 1);
         bool claimed = i == 0 || i == 3 || token_is(next, "BY") || token_is(next, "JOIN") ||
                        token_is(next, "OUTER") || token_is(next, "SELECT") ||
+                       token_is(next, "NEXT") || token_is(next, "FIRST") ||
                        next->kind == SQL_TOKEN_INT;
         if (token_is(token, words[i]) && claimed)
             return false;
@@ -186,8 +191,9 @@ static struct sql_item *parse_item(struct parser *parser)
     bool name_first = first->kind == SQL_TOKEN_BRACKET || first->kind == SQL_TOKEN_DOUBLE ||
                       (first->kind == SQL_TOKEN_WORD && !parser_reserved(parser, first));
     if (name_first && parser_op(parser, 1, "=")) {
-        item->alias = first->text;
-        parser->at += 2;
+        if (!parser_name(parser, "a column name", &item->alias, NULL))
+            return NULL;
+        parser->at++;
     }
     if (!parse_item_star(parser, item)) {
         item->expr = parser_expression(parser);
@@ -205,9 +211,9 @@ static struct sql_item *parse_item(struct parser *parser)
     if (parser_take_word(parser, "AS")) {
         if (!parser_name(parser, "a column name", &item->alias, NULL))
             return NULL;
-    } else if (bare_alias(parser)) {
-        item->alias = parser_peek(parser, 0)->text;
-        parser->at++;
+    } else if (bare_alias(parser) || parser_peek(parser, 0)->kind == SQL_TOKEN_TEXT) {
+        if (!parser_name(parser, "a column name", &item->alias, NULL))
+            return NULL;
     }
     return item;
 }
@@ -268,8 +274,8 @@ static bool parse_source_clauses(struct parser *parser, struct sql_select *selec
             if (!parser_name(parser, "an alias", &select->alias, NULL))
                 return false;
         } else if (select->alias.data == NULL && bare_alias(parser)) {
-            select->alias = parser_peek(parser, 0)->text;
-            parser->at++;
+            if (!parser_name(parser, "an alias", &select->alias, NULL))
+                return false;
         } else {
             return true;
         }
@@ -313,6 +319,8 @@ static bool refuse_after_source(struct parser *parser)
         {"OFFSET", NULL, "OFFSET is not part of the language", NULL},
         {"EXCEPT", NULL, "EXCEPT is not part of the language", NULL},
         {"INTERSECT", NULL, "INTERSECT is not part of the language", NULL},
+        {"FETCH", NULL, "FETCH is not part of the language", NULL},
+        {"INTO", NULL, "INTO stands before FROM", "SELECT ... INTO output FROM input"},
     };
     static const char *const names[] = {
         "JOIN", "JOIN", "LEFT JOIN", "CROSS APPLY", "OUTER APPLY", "MATCH_RECOGNIZE", "GROUP BY"};
@@ -347,8 +355,8 @@ static bool parse_select_head(struct parser *parser, struct sql_select *select, 
     const struct sql_token *into = parser_peek(parser, 0);
     if (parser_take_word(parser, "INTO")) {
         if (!allow_into)
-            return parser_error(parser, into, "put INTO into the statement that reads the step",
-                                "INTO is not allowed in a step or subquery");
+            return parser_error(parser, into, "only the first SELECT of a statement has an output",
+                                "INTO is not allowed in a step, a subquery or behind UNION");
         if (!parser_name(parser, "an output name", &select->into, &select->into_span))
             return false;
     }
@@ -362,6 +370,11 @@ static struct sql_select *parse_core(struct parser *parser, bool allow_into)
 
     if (select == NULL) {
         parser_error(parser, parser_peek(parser, 0), NULL, "out of memory");
+        return NULL;
+    }
+    if (++parser->selects > SQL_SELECTS_MAX) {
+        parser_error(parser, parser_peek(parser, 0), NULL, "the script has more than %d SELECTs",
+                     SQL_SELECTS_MAX);
         return NULL;
     }
     if (!parse_select_head(parser, select, allow_into))
@@ -444,17 +457,24 @@ static bool parse_step(struct parser *parser, struct sql_script *script, uint32_
     return true;
 }
 
-static bool parse_table_column(struct parser *parser, struct sql_table_column ***last)
+static bool parse_table_column(struct parser *parser, struct sql_table *table,
+                               struct sql_table_column ***last)
 {
     struct sql_table_column *column = ARENA_NEW(parser->arena, struct sql_table_column);
+    const struct sql_token *name = parser_peek(parser, 0);
 
     if (column == NULL)
-        return parser_error(parser, parser_peek(parser, 0), NULL, "out of memory");
+        return parser_error(parser, name, NULL, "out of memory");
     if (!parser_name(parser, "a column name", &column->name, NULL))
         return false;
+    for (const struct sql_table_column *c = table->columns; c != NULL; c = c->next) {
+        if (slice_equal_nocase(c->name, column->name))
+            return parser_error(parser, name, NULL, "the table has a column '%.*s' already",
+                                SLICE_FMT(column->name));
+    }
     const struct sql_token *word = parser_peek(parser, 0);
     if (word->kind != SQL_TOKEN_WORD || !sql_type_find(word->text, &column->type))
-        return parser_error(parser, word, NULL, "'%.*s' is not a type",
+        return parser_error(parser, word, SQL_TYPES_HINT, "'%.*s' is not a type",
                             SLICE_FMT(parser_token_text(parser, word)));
     parser->at++;
     if (parser_take_op(parser, "(") &&
@@ -469,6 +489,7 @@ static bool parse_create_table(struct parser *parser, struct sql_script *script)
 {
     struct sql_table *table = ARENA_NEW(parser->arena, struct sql_table);
     struct sql_table_column **last = NULL;
+    uint32_t count = 0;
 
     if (table == NULL)
         return parser_error(parser, parser_peek(parser, 0), NULL, "out of memory");
@@ -477,14 +498,44 @@ static bool parse_create_table(struct parser *parser, struct sql_script *script)
         !parser_name(parser, "a table name", &table->name, &table->span) ||
         !parser_expect_op(parser, "(", "the table name"))
         return false;
+    for (const struct sql_table *t = script->tables; t != NULL; t = t->next) {
+        if (slice_equal_nocase(t->name, table->name)) {
+            parser->failed = true;
+            sql_report_error(parser->report, table->span, NULL,
+                             "there is a table '%.*s' already, in line %u", SLICE_FMT(table->name),
+                             t->span.line);
+            return false;
+        }
+    }
     last = &table->columns;
     do {
-        if (!parse_table_column(parser, &last))
+        if (++count > SQL_ARGS_MAX)
+            return parser_error(parser, parser_peek(parser, 0), NULL,
+                                "more than %d columns in one table", SQL_ARGS_MAX);
+        if (!parse_table_column(parser, table, &last))
             return false;
     } while (parser_take_op(parser, ","));
     table->next = script->tables;
     script->tables = table;
     return parser_expect_op(parser, ")", "the columns");
+}
+
+/* A statement of SQL at large that this language has not got. */
+static bool refuse_statement(struct parser *parser)
+{
+    static const char *const words[] = {
+        "INSERT", "UPDATE", "DELETE", "MERGE", "DECLARE", "SET",   "EXEC",  "EXECUTE",
+        "DROP",   "ALTER",  "USE",    "PRINT", "IF",      "BEGIN", "GRANT", "TRUNCATE"};
+    const struct sql_token *token = parser_peek(parser, 0);
+
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (token_is(token, words[i]))
+            return parser_error(parser, token, "rows go to an output by SELECT ... INTO ... FROM",
+                                "%s is not part of the language", words[i]);
+    }
+    return parser_error(parser, token, NULL,
+                        "SELECT, WITH or CREATE TABLE is expected here, not '%.*s'",
+                        SLICE_FMT(parser_token_text(parser, token)));
 }
 
 static bool parse_statement(struct parser *parser, struct sql_script *script, uint32_t order)
@@ -502,9 +553,7 @@ static bool parse_statement(struct parser *parser, struct sql_script *script, ui
         return true;
     }
     if (!parser_word(parser, 0, "SELECT") && !parser_op(parser, 0, "("))
-        return parser_error(parser, parser_peek(parser, 0), NULL,
-                            "SELECT, WITH or CREATE TABLE is expected here, not '%.*s'",
-                            SLICE_FMT(parser_token_text(parser, parser_peek(parser, 0))));
+        return refuse_statement(parser);
     statement = ARENA_NEW(parser->arena, struct sql_statement);
     if (statement == NULL)
         return parser_error(parser, parser_peek(parser, 0), NULL, "out of memory");
@@ -557,6 +606,8 @@ struct sql_script *sql_parse(struct slice text, struct arena *arena, struct sql_
         parser.nesting = 0;
         if (!parse_statement(&parser, script, order++)) {
             ASSERT(report->errors > 0);
+            if (parser.selects > SQL_SELECTS_MAX)
+                return NULL;
             parser.failed = false;
             synchronize(&parser);
         }

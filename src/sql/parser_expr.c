@@ -47,7 +47,7 @@ static bool args_set(struct parser *parser, struct sql_expr *expr, struct sql_ex
     }
     expr->arg_count = count;
     if (expr->height > SQL_HEIGHT_MAX)
-        return parser_error(parser, parser_peek(parser, 0), NULL,
+        return parser_error(parser, parser_peek(parser, 0), "compute parts of it in a WITH step",
                             "the expression has more than %d levels", SQL_HEIGHT_MAX);
     return true;
 }
@@ -97,10 +97,7 @@ static struct sql_expr *parse_cast(struct parser *parser, bool try_cast)
         return NULL;
     const struct sql_token *word = parser_peek(parser, 0);
     if (word->kind != SQL_TOKEN_WORD || !sql_type_find(word->text, &type)) {
-        parser_error(parser, word,
-                     "the types are bigint, float, nvarchar(max), datetime, bit, "
-                     "record and array",
-                     "'%.*s' is not a type", SLICE_FMT(parser_token_text(parser, word)));
+        parser_error(parser, word, SQL_TYPES_HINT, "'%.*s' is not a type", SLICE_FMT(parser_token_text(parser, word)));
         return NULL;
     }
     parser->at++;
@@ -146,7 +143,7 @@ static struct sql_expr *parse_case(struct parser *parser)
     bool has_else = false;
 
     parser->at++;
-    bool has_operand = !parser_word(parser, 0, "WHEN");
+    bool has_operand = !parser_word(parser, 0, "WHEN") && !parser_word(parser, 0, "END");
     if (has_operand && !arg_list_add(parser, &list, parser_expression(parser)))
         return NULL;
     if (!case_branches(parser, &list, &has_else))
@@ -192,8 +189,39 @@ static bool call_check(struct parser *parser, const struct sql_token *name,
     if (function->args_min == function->args_max)
         return parser_error(parser, name, NULL, "%s takes %u argument%s, not %u", function->name,
                             function->args_min, function->args_min == 1 ? "" : "s", count);
-    return parser_error(parser, name, NULL, "%s takes at least %u arguments, not %u",
-                        function->name, function->args_min, count);
+    if (count > function->args_max)
+        return parser_error(parser, name, NULL, "%s takes at most %u arguments, not %u",
+                            function->name, function->args_max, count);
+    return parser_error(parser, name, NULL, "%s takes at least %u argument%s, not %u",
+                        function->name, function->args_min, function->args_min == 1 ? "" : "s",
+                        count);
+}
+
+/* A name before a bracket that is no function: what it is, or what is near. */
+static struct sql_expr *refuse_call(struct parser *parser, const struct sql_token *name)
+{
+    const char *instead = sql_function_foreign(name->text);
+    const char *near = sql_function_nearest(name->text);
+    char hint[64];
+
+    snprintf(hint, sizeof(hint), "did you mean %s?", near != NULL ? near : "");
+    if (instead != NULL)
+        parser_error(parser, name, instead[0] != '\0' ? instead : NULL,
+                     "%.*s is not part of the language", SLICE_FMT(name->text));
+    else
+        parser_error(parser, name, near != NULL ? hint : NULL, "unknown function '%.*s'",
+                     SLICE_FMT(name->text));
+    return NULL;
+}
+
+/* Only names have fields behind a dot. */
+static bool refuse_field(struct parser *parser)
+{
+    if (!parser_op(parser, 0, ".") || parser_op(parser, 1, "*"))
+        return true;
+    return parser_error(parser, parser_peek(parser, 0),
+                        "name the value in a WITH step, or use GetRecordPropertyValue",
+                        "a field can only be read from a name");
 }
 
 static struct sql_expr *parse_call(struct parser *parser)
@@ -202,14 +230,8 @@ static struct sql_expr *parse_call(struct parser *parser)
     const struct sql_function *function = sql_function_find(name->text);
     struct arg_list list = {.count = 0};
 
-    if (function == NULL) {
-        const char *near = sql_function_nearest(name->text);
-        char hint[64];
-        snprintf(hint, sizeof(hint), "did you mean %s?", near != NULL ? near : "");
-        parser_error(parser, name, near != NULL ? hint : NULL, "unknown function '%.*s'",
-                     SLICE_FMT(name->text));
-        return NULL;
-    }
+    if (function == NULL)
+        return refuse_call(parser, name);
     if (function->id == SQL_FN_NOT_YET && !call_check(parser, name, function, 0))
         return NULL;
     parser->at += 2;
@@ -223,8 +245,10 @@ static struct sql_expr *parse_call(struct parser *parser)
         parser_not_yet(parser, "OVER");
         return NULL;
     }
+    if (function->id == SQL_FN_GETRECORDPROPERTYVALUE && list.args[1]->double_quoted)
+        list.args[1]->kind = SQL_EXPR_TEXT; /* "[a][b]" is the text of a path here */
     struct sql_expr *expr = expr_new(parser, SQL_EXPR_CALL, name->span);
-    if (expr == NULL || !args_set(parser, expr, list.args, list.count))
+    if (expr == NULL || !args_set(parser, expr, list.args, list.count) || !refuse_field(parser))
         return NULL;
     expr->function = function;
     return expr;
@@ -239,20 +263,29 @@ static struct sql_expr *parse_prefixed(struct parser *parser)
 
     if (slice_equal_nocase(prefix->text, SLICE_LIT("udf")) ||
         slice_equal_nocase(prefix->text, SLICE_LIT("uda"))) {
-        parser_not_yet(parser, "a JavaScript function");
+        parser_error(parser, prefix, NULL, "the JavaScript function %.*s.%.*s is not supported yet",
+                     SLICE_FMT(prefix->text), SLICE_FMT(name->text));
         return NULL;
     }
-    if (!slice_equal_nocase(name->text, SLICE_LIT("Timestamp"))) {
-        parser_error(parser, name, "System.Timestamp() is the time of the row",
-                     "System.%.*s is not supported yet", SLICE_FMT(name->text));
+    if (slice_equal_nocase(prefix->text, SLICE_LIT("System")) &&
+        slice_equal_nocase(name->text, SLICE_LIT("Window"))) {
+        parser_error(parser, prefix, NULL, "System.Window() is not supported yet");
+        return NULL;
+    }
+    if (!slice_equal_nocase(prefix->text, SLICE_LIT("System")) ||
+        !slice_equal_nocase(name->text, SLICE_LIT("Timestamp"))) {
+        parser_error(parser, prefix, "the prefixes are System, udf and uda",
+                     "unknown function '%.*s.%.*s'", SLICE_FMT(prefix->text), SLICE_FMT(name->text));
         return NULL;
     }
     parser->at += 3;
     if (parser_take_op(parser, "(") && !parser_expect_op(parser, ")", "System.Timestamp("))
         return NULL;
     struct sql_expr *expr = expr_new(parser, SQL_EXPR_CALL, prefix->span);
-    if (expr != NULL)
-        expr->function = sql_function_find(SLICE_LIT("System.Timestamp"));
+    if (expr == NULL || !refuse_field(parser))
+        return NULL;
+    expr->function = sql_function_find(SLICE_LIT("System.Timestamp"));
+    ASSERT(expr->function != NULL);
     return expr;
 }
 
@@ -346,27 +379,47 @@ static struct sql_expr *parse_literal(struct parser *parser)
     return expr;
 }
 
+/* (SELECT ... where an expression should be. The current token is the bracket. */
+static bool refuse_subquery(struct parser *parser)
+{
+    if (!parser_op(parser, 0, "(") || !parser_word(parser, 1, "SELECT"))
+        return true;
+    return parser_error(parser, parser_peek(parser, 0), "name it as a step in WITH",
+                        "subqueries in expressions are not part of the language");
+}
+
 static struct sql_expr *parse_brackets(struct parser *parser)
 {
-    const struct sql_token *open = parser_peek(parser, 0);
-
-    if (parser_word(parser, 1, "SELECT")) {
-        parser_error(parser, open, "name it as a step in WITH",
-                     "subqueries in expressions are not "
-                     "part of the language");
+    if (!refuse_subquery(parser))
         return NULL;
-    }
     parser->at++;
     struct sql_expr *expr = parser_expression(parser);
-    if (expr == NULL || !parser_expect_op(parser, ")", "the expression in brackets"))
+    if (expr == NULL || !parser_expect_op(parser, ")", "the expression in brackets") ||
+        !refuse_field(parser))
         return NULL;
+    return expr;
+}
+
+/* The text decides: "[a][b]" is a path of escaped parts, and what a dot follows is a name. */
+static struct sql_expr *parse_double(struct parser *parser)
+{
+    const struct sql_token *token = parser_peek(parser, 0);
+    struct slice parts[32];
+    bool alone = !parser_op(parser, 1, ".");
+
+    if (bracket_path(token->text, parts, 32) == 0 && alone)
+        return parse_literal(parser);
+    struct sql_expr *expr = parse_path(parser);
+    if (expr != NULL && alone) {
+        expr->double_quoted = true;
+        expr->text = token->text;
+    }
     return expr;
 }
 
 static struct sql_expr *parse_primary(struct parser *parser)
 {
     const struct sql_token *token = parser_peek(parser, 0);
-    struct slice parts[32];
 
     switch (token->kind) {
     case SQL_TOKEN_INT:
@@ -377,9 +430,7 @@ static struct sql_expr *parse_primary(struct parser *parser)
         parser_error(parser, token, NULL, "the number does not fit into 64 bits");
         return NULL;
     case SQL_TOKEN_DOUBLE:
-        if (bracket_path(token->text, parts, 32) > 0 || parser_op(parser, 1, "."))
-            return parse_path(parser);
-        return parse_literal(parser);
+        return parse_double(parser);
     case SQL_TOKEN_BRACKET:
         return parse_path(parser);
     case SQL_TOKEN_OP:
@@ -409,6 +460,22 @@ static struct sql_expr *parse_primary(struct parser *parser)
     return NULL;
 }
 
+/* expr COLLATE name: the name says nothing here. */
+static struct sql_expr *parse_collated(struct parser *parser)
+{
+    struct sql_expr *expr = parse_primary(parser);
+    const struct sql_token *word = parser_peek(parser, 0);
+
+    if (expr != NULL && parser_word(parser, 0, "COLLATE") &&
+        parser_peek(parser, 1)->kind == SQL_TOKEN_WORD &&
+        !parser_reserved(parser, parser_peek(parser, 1))) {
+        sql_report_warning(parser->report, word->span, NULL,
+                           "COLLATE is ignored: comparisons do not regard case");
+        parser->at += 2;
+    }
+    return expr;
+}
+
 static struct sql_expr *parse_unary(struct parser *parser)
 {
     struct sql_span from = parser_peek(parser, 0)->span;
@@ -422,7 +489,7 @@ static struct sql_expr *parse_unary(struct parser *parser)
     else if (parser_take_op(parser, "+"))
         kind = SQL_EXPR_NULL;
     else
-        return parse_primary(parser);
+        return parse_collated(parser);
     if (++parser->nesting > SQL_NESTING_MAX)
         parser_error(parser, parser_peek(parser, 0), NULL, "more than %d levels of nesting",
                      SQL_NESTING_MAX);
@@ -490,6 +557,8 @@ static struct sql_expr *parse_in(struct parser *parser, struct sql_span from,
     struct arg_list list = {.count = 0};
 
     arg_list_add(parser, &list, value);
+    if (!refuse_subquery(parser))
+        return NULL;
     if (!parser_expect_op(parser, "(", "IN") || !arg_list_parse(parser, &list, "the list"))
         return NULL;
     struct sql_expr *expr = expr_new(parser, SQL_EXPR_IN, from);

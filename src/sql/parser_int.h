@@ -5,7 +5,7 @@
 #include "sql/ast.h"
 #include "sql/lexer.h"
 
-enum { SQL_NESTING_MAX = 64, SQL_HEIGHT_MAX = 2000, SQL_ARGS_MAX = 1000 };
+enum { SQL_NESTING_MAX = 64, SQL_HEIGHT_MAX = 2000, SQL_ARGS_MAX = 1000, SQL_SELECTS_MAX = 1000 };
 
 struct parser {
     struct sql_token *tokens;
@@ -14,6 +14,7 @@ struct parser {
     struct arena *arena;
     struct sql_report *report;
     uint32_t nesting;
+    uint32_t selects; /* of the whole script */
     bool failed; /* the current statement has an error: unwind */
 };
 

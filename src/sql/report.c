@@ -60,26 +60,50 @@ void sql_report_warning(struct sql_report *report, struct sql_span span, const c
     report_add(report, span, true, hint, text);
 }
 
-/* The line of the place, and carets under the text meant. Tabs stay tabs, so that the carets line
- * up. */
+enum { SOURCE_BEFORE_MAX = 100, SOURCE_AFTER_MAX = 100 };
+
+static bool is_continuation(uint8_t byte)
+{
+    return (byte & 0xc0) == 0x80;
+}
+
+/* Bytes of the script, with blanks for what would confuse a terminal. */
+static void print_bytes(struct slice bytes, struct bytebuf *out)
+{
+    for (size_t i = 0; i < bytes.len; i++) {
+        uint8_t byte = bytes.data[i];
+        bytebuf_append_byte(out, (byte < 0x20 && byte != '\t') || byte == 0x7f ? ' ' : byte);
+    }
+}
+
+/* The line of the place, or the part of a long line around it, and carets under the text meant. Tabs
+ * stay tabs, so that the carets line up. */
 static void print_source(const struct sql_report *report, struct sql_span span, struct bytebuf *out)
 {
+    struct slice script = report->script;
     size_t start = span.offset;
     size_t end = span.offset;
-    const uint8_t *data = report->script.data;
 
-    while (start > 0 && data[start - 1] != '\n')
+    ASSERT(span.offset <= script.len);
+    while (start > 0 && script.data[start - 1] != '\n' &&
+           (span.offset - start < SOURCE_BEFORE_MAX || is_continuation(script.data[start])))
         start--;
-    while (end < report->script.len && data[end] != '\n' && data[end] != '\r')
+    while (end < script.len && script.data[end] != '\n' && script.data[end] != '\r' &&
+           (end - span.offset < SOURCE_AFTER_MAX || is_continuation(script.data[end])))
         end++;
-    bytebuf_printf(out, "  %.*s\n  ", (int)(end - start), (const char *)data + start);
+    bool cut_before = start > 0 && script.data[start - 1] != '\n';
+    bool cut_after = end < script.len && script.data[end] != '\n' && script.data[end] != '\r';
+    bytebuf_append_cstr(out, cut_before ? "  ..." : "  ");
+    print_bytes(slice_sub(script, start, end - start), out);
+    bytebuf_append_cstr(out, cut_after ? "...\n  " : "\n  ");
+    bytebuf_append_cstr(out, cut_before ? "   " : "");
     for (size_t i = start; i < span.offset; i++) {
-        if ((data[i] & 0xc0) != 0x80)
-            bytebuf_append_byte(out, data[i] == '\t' ? '\t' : ' ');
+        if (!is_continuation(script.data[i]))
+            bytebuf_append_byte(out, script.data[i] == '\t' ? '\t' : ' ');
     }
     bytebuf_append_byte(out, '^');
     for (size_t i = span.offset + 1; i < span.offset + span.len && i < end; i++) {
-        if ((data[i] & 0xc0) != 0x80)
+        if (!is_continuation(script.data[i]))
             bytebuf_append_byte(out, '~');
     }
     bytebuf_append_byte(out, '\n');

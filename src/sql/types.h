@@ -34,6 +34,9 @@ enum sql_unit {
     SQL_UNIT_MICROSECOND
 };
 
+#define SQL_TYPES_HINT                                                                             \
+    "the types are bigint, float, nvarchar(max), datetime, bit, record and array"
+
 /* "bigint", "nvarchar(max)" ... as GetType and messages print them. */
 const char *sql_type_name(enum sql_type type);
 /* Type by its word in CAST ("nvarchar" without its length); false: no such type. */

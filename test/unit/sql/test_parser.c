@@ -156,6 +156,95 @@ static void test_messages(void **state)
     expect_report("", "q:1:1: error: the script has no SELECT statement\n  \n  ^\n");
 }
 
+/* The first message of each wrong script: place, text and hint. */
+static void test_message_table(void **state)
+{
+    static const struct {
+        const char *script;
+        const char *want;
+    } rows[] = {
+        {"INSERT INTO x SELECT a FROM b",
+         "1:1: INSERT is not part of the language; rows go to an output by SELECT ... INTO ... FROM"},
+        {"SELECT a FROM b INTO c", "1:17: INTO stands before FROM; SELECT ... INTO output FROM input"},
+        {"SELECT a FROM b WHERE a && b", "1:25: && is not part of the language; write AND"},
+        {"SELECT a || b FROM b",
+         "1:10: || is not part of the language; write OR, or + or CONCAT for texts"},
+        {"SELECT a FROM b WHERE !a", "1:23: ! is not part of the language; write NOT"},
+        {"SELECT a FROM b WHERE a => 1", "1:25: => is not part of the language; write >="},
+        {"DECLARE @x bigint", "1:9: @ is not part of the language; the language has no variables"},
+        {"SELECT `a` FROM b",
+         "1:8: ` is not part of the language; names are quoted with [brackets]"},
+        {"SELECT foo.bar(a) FROM b",
+         "1:8: unknown function 'foo.bar'; the prefixes are System, udf and uda"},
+        {"SELECT udf.f(a) FROM b", "1:8: the JavaScript function udf.f is not supported yet"},
+        {"SELECT System.Window().Id FROM b", "1:8: System.Window() is not supported yet"},
+        {"SELECT GETDATE() FROM b", "1:8: GETDATE is not part of the language; "
+                                    "System.Timestamp() is the time of the row"},
+        {"SELECT ISNULL(a, 1) FROM b",
+         "1:8: ISNULL is not part of the language; use COALESCE, or IS NULL"},
+        {"SELECT a FROM b WHERE a IN (SELECT c FROM d)",
+         "1:28: subqueries in expressions are not part of the language; "
+         "name it as a step in WITH"},
+        {"SELECT UPPER(a).b FROM b",
+         "1:16: a field can only be read from a name; "
+         "name the value in a WITH step, or use GetRecordPropertyValue"},
+        {"SELECT CASE END FROM b", "1:13: WHEN is expected here, not 'END'"},
+        {"SELECT 1e999 FROM b", "1:8: the number is too large for a float"},
+        {"SELECT [] FROM b", "1:8: this name is empty"},
+        {"SELECT a AS \"\" FROM b", "1:13: this name is empty"},
+        {"CREATE TABLE t (a bigint, b int)",
+         "1:29: 'int' is not a type; "
+         "the types are bigint, float, nvarchar(max), datetime, bit, record and array"},
+        {"CREATE TABLE t (a bigint, A float)", "1:27: the table has a column 'A' already"},
+        {"CREATE TABLE t (a bigint)\nCREATE TABLE T (a float)",
+         "2:14: there is a table 'T' already, in line 1"},
+        {"SELECT a INTO x FROM b\r\nUNION SELECT c INTO y FROM b",
+         "2:16: INTO is not allowed in a step, a subquery or behind UNION; "
+         "only the first SELECT of a statement has an output"},
+        {"SELECT\xc2\xa0" "a,\xe3\x80\x80\r\n\xe8\x8c\xb6 AS AS FROM b",
+         "2:6: a column name is expected here, not 'AS'; "
+         "this word is reserved: put it in [brackets] to use it as a name"},
+        {"SELECT a FROM b /* never", "1:17: this comment does not end; close it with */"},
+        {"SELECT [a FROM b", "1:8: this name in brackets is not closed"},
+        {"SELECT LEFT(a) FROM b", "1:8: LEFT takes 2 arguments, not 1"},
+        {"SELECT CHARINDEX(a, b, c, d) FROM b", "1:8: CHARINDEX takes at most 3 arguments, not 4"},
+        {"SELECT COALESCE() FROM b", "1:8: COALESCE takes at least 1 argument, not 0"},
+        {"SELECT a FROM b FETCH NEXT 3", "1:17: FETCH is not part of the language"},
+    };
+
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct arena *arena = arena_create(NULL, "test", 4 << 20);
+        struct sql_report report;
+        char got[400];
+
+        sql_report_init(&report, arena, slice_cstr(rows[i].script));
+        assert_null(sql_parse(report.script, arena, &report));
+        assert_non_null(report.first);
+        snprintf(got, sizeof(got), "%u:%u: %s%s%s", report.first->span.line,
+                 report.first->span.column, report.first->text,
+                 report.first->hint != NULL ? "; " : "",
+                 report.first->hint != NULL ? report.first->hint : "");
+        assert_string_equal(got, rows[i].want);
+        arena_destroy(arena);
+    }
+}
+
+/* Of a long line the part around the place is shown; control characters are not. */
+static void test_long_line(void **state)
+{
+    char script[400];
+    char want[400];
+    int len = snprintf(script, sizeof(script), "SELECT %0*d\x1b AS c, ", 150, 1);
+
+    snprintf(script + len, sizeof(script) - (size_t)len, "FROM %0*d", 150, 2);
+    snprintf(want, sizeof(want),
+             "q:1:%d: error: unexpected character 0x1b\n"
+             "  ...%0*d  AS c, FROM %0*d...\n"
+             "     %*s^\n",
+             158, 100, 1, 87, 0, 100, "");
+    expect_report(script, want);
+}
+
 /* Errors of several statements in one run. */
 static void test_recovery(void **state)
 {
@@ -196,6 +285,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_precedence), cmocka_unit_test(test_forms),
         cmocka_unit_test(test_scripts),    cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_recovery),   cmocka_unit_test(test_limits)};
+        cmocka_unit_test(test_recovery),   cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_long_line),  cmocka_unit_test(test_message_table)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
