@@ -100,18 +100,9 @@ EXEC_FN(patindex)
     *ret_value = value_int(0);
     if (pattern.len > 8000)
         return err_info_set(ctx->info, ERR_SQL_RUNTIME, "PATINDEX: the pattern is too long");
-    bool floats = pattern.len > 0 && pattern.data[0] == '%';
-    while (pattern.len > 1 && pattern.data[0] == '%') /* a lone one matches from the first place */
-        pattern = slice_sub(pattern, 1, pattern.len);
-    for (size_t at = 0; at <= text.len;) {
-        if (value_like(slice_sub(text, at, text.len), pattern, 0)) {
-            ret_value->i = text_units(slice_sub(text, 0, at)) + 1;
-            return ERR_OK;
-        }
-        if (!floats || at == text.len)
-            return ERR_OK;
-        (void)value_utf8_next(text, &at);
-    }
+    size_t at = value_like_find(text, pattern);
+    if (at != SIZE_MAX)
+        ret_value->i = text_units(slice_sub(text, 0, at)) + 1;
     return ERR_OK;
 }
 

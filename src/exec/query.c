@@ -308,7 +308,8 @@ static enum err apply_declared(struct exec_query *query, struct node_state *node
         sel->count = count;
         vec_settle(column->vec, sel);
         column->ready = sel;
-        if (declared->type == SQL_DATETIME)
+        if (declared->type == SQL_DATETIME || declared->type == SQL_FLOAT ||
+            declared->type == SQL_BIT) /* these print as what they have become */
             column->cells = NULL;
     }
     return ERR_OK;
@@ -515,8 +516,22 @@ static int held_order(const void *a, const void *b)
     return (x->order > y->order) - (x->order < y->order);
 }
 
+/* Does an output get its rows from several routes? A batch sends one after the other. */
+static bool has_union(const struct plan *plan)
+{
+    for (const struct plan_route *a = plan->routes; a != NULL; a = a->next) {
+        for (const struct plan_route *b = a->next; b != NULL; b = b->next) {
+            if (a->output == b->output)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Rows of a UNION leave in order of time: then a batch ends where the time changes. */
 static enum err replay(struct exec_query *query, struct err_info *info)
 {
+    bool in_order = has_union(query->plan);
     enum err err = ERR_OK;
     size_t used;
 
@@ -525,7 +540,8 @@ static enum err replay(struct exec_query *query, struct err_info *info)
     for (size_t i = 0; i < query->held_count && err == ERR_OK; i++) {
         struct held *held = &query->held[i];
         struct node_state *node = &query->nodes[held->node];
-        if (i > 0 && query->held[i - 1].node != held->node)
+        if (i > 0 && (query->held[i - 1].node != held->node ||
+                      (in_order && query->held[i - 1].time != held->time)))
             err = exec_query_flush(query, info);
         if (err == ERR_OK)
             err = feed_scan(query, node, held->doc, held->time, true, &used, info);

@@ -116,14 +116,21 @@ static void row_comma(struct row_writer *writer)
     writer->first = false;
 }
 
+static enum err row_column(struct row_writer *writer, uint32_t i)
+{
+    const struct exec_rows *rows = writer->rows;
+
+    return write_column(rows, rows->columns[rows->route->fields[i].column], writer->row,
+                        writer->out, writer->info);
+}
+
 static enum err row_field(struct row_writer *writer, uint32_t i)
 {
     const struct exec_rows *rows = writer->rows;
 
     row_comma(writer);
     bytebuf_append_slice(writer->out, rows->labels[i]);
-    return write_column(rows, rows->columns[rows->route->fields[i].column], writer->row,
-                        writer->out, writer->info);
+    return row_column(writer, i);
 }
 
 /* Explicit field of this name; UINT32_MAX: none. */
@@ -194,7 +201,13 @@ static enum err row_spread(struct row_writer *writer, uint32_t i)
             write_cell(writer->rows, &cell, writer->out);
         } else if (field > i && field < 1024 && !((writer->done[field / 64] >> (field % 64)) & 1)) {
             writer->done[field / 64] |= 1ULL << (field % 64);
-            err = row_field(writer, field);
+            if (!route->fields[field].declared) {
+                err = row_field(writer, field);
+                continue;
+            }
+            row_comma(writer);
+            row_name(writer, name);
+            err = row_column(writer, field);
         }
     }
     return err;
@@ -219,7 +232,8 @@ enum err exec_rows_json(const struct exec_rows *rows, uint32_t k, struct bytebuf
     for (uint32_t i = 0; i < route->field_count && err == ERR_OK; i++) {
         if (route->fields[i].spread)
             err = row_spread(&writer, i);
-        else if (i >= 1024 || !((writer.done[i / 64] >> (i % 64)) & 1))
+        else if (!route->fields[i].declared &&
+                 (i >= 1024 || !((writer.done[i / 64] >> (i % 64)) & 1)))
             err = row_field(&writer, i);
     }
     bytebuf_append_byte(out, '}');

@@ -416,6 +416,58 @@ bool value_like(struct slice text, struct slice pattern, uint32_t escape)
     }
 }
 
+/* Bytes of the pattern before its first %, which in a set stands for itself. */
+static size_t like_run(struct slice pattern)
+{
+    size_t at = 0;
+    bool ok;
+
+    while (at < pattern.len && pattern.data[at] != '%') {
+        size_t set = at + 1;
+        if (pattern.data[at] == '[') {
+            (void)like_set(pattern, &set, 0, &ok);
+            at = ok ? set : at + 1;
+        } else {
+            (void)value_utf8_next(pattern, &at);
+        }
+    }
+    return at;
+}
+
+/* The run at *at of the text; moves behind it. */
+static bool like_run_matches(struct slice text, size_t *at, struct slice run)
+{
+    size_t p = 0;
+
+    while (p < run.len) {
+        if (*at >= text.len || !like_one(run, &p, value_fold(value_utf8_next(text, at)), 0))
+            return false;
+    }
+    return true;
+}
+
+size_t value_like_find(struct slice text, struct slice pattern)
+{
+    bool floats = pattern.len > 0 && pattern.data[0] == '%';
+
+    while (pattern.len > 1 && pattern.data[0] == '%') /* a lone one matches from the first place */
+        pattern = slice_sub(pattern, 1, pattern.len);
+    struct slice run = slice_sub(pattern, 0, like_run(pattern));
+    struct slice rest = slice_sub(pattern, run.len, pattern.len);
+    for (size_t at = 0;; (void)value_utf8_next(text, &at)) {
+        size_t end = at;
+        if (like_run_matches(text, &end, run)) {
+            struct slice behind = slice_sub(text, end, text.len);
+            if (rest.len == 0 ? behind.len == 0 : value_like(behind, rest, 0))
+                return at;
+            if (rest.len > 0) /* what follows % is nowhere behind: a later place has less behind it */
+                return SIZE_MAX;
+        }
+        if (!floats || at >= text.len)
+            return SIZE_MAX;
+    }
+}
+
 bool value_to_number(const struct value *from, struct value *ret_value)
 {
     struct slice text;

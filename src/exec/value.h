@@ -78,6 +78,8 @@ int value_compare_text(struct slice a, struct slice b);
 bool value_text_equal(struct slice a, struct slice b);
 /* LIKE; escape is a character or 0. */
 bool value_like(struct slice text, struct slice pattern, uint32_t escape);
+/* PATINDEX: byte offset of the first place where the pattern matches; SIZE_MAX: none. */
+size_t value_like_find(struct slice text, struct slice pattern);
 
 /* false: the value has no such form (CAST fails, TRY_CAST gives NULL). Text is made in arena. */
 bool value_cast(const struct value *from, enum sql_type to, struct arena *arena,

@@ -79,20 +79,29 @@ static bool reads_time(const struct plan_expr *expr)
     return reads;
 }
 
-/* The event as one branch: everything below the root. */
+/* The event as one branch: everything below the root, and the declared columns, which replace what
+ * the event has. */
 static struct branch *scan_branch(struct builder *builder, struct plan_node *scan)
 {
     struct branch *branch = ARENA_NEW(builder->arena, struct branch);
-    struct plan_field *fields = ARENA_ARRAY(builder->arena, struct plan_field, 1);
+    struct plan_field *fields =
+        ARENA_ARRAY(builder->arena, struct plan_field, scan->declared_count + 1);
     if (branch == NULL || fields == NULL) {
         builder_memory(builder);
         return NULL;
     }
     branch->node = scan;
     branch->fields = fields;
-    branch->field_count = 1;
+    branch->field_count = scan->declared_count + 1;
     fields[0].spread = true;
     fields[0].column = plan_scan_path(builder, scan, NULL, 0);
+    for (uint32_t i = 0; i < scan->declared_count; i++) {
+        uint32_t column = scan->declared[i].column;
+        ASSERT(scan->paths[column].count == 1);
+        fields[i + 1].name = scan->paths[column].parts[0];
+        fields[i + 1].column = column;
+        fields[i + 1].declared = true;
+    }
     return builder->failed ? NULL : branch;
 }
 

@@ -84,7 +84,8 @@ struct plan_field {
     struct slice name;
     uint32_t column;
     bool spread;
-    bool starred; /* while planning: came by a star, so that an explicit column takes its place */
+    bool starred;  /* while planning: came by a star, so that an explicit column takes its place */
+    bool declared; /* by CREATE TABLE: stands in the event's place and spelling, or not at all */
 };
 
 struct plan_route {
