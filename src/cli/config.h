@@ -18,6 +18,8 @@ struct config {
     int64_t kafka_port;
     const char *kafka_advertised_host;
     int64_t kafka_advertised_port;
+    int64_t kafka_connections_max;
+    int64_t initial_rebalance_delay_ms;
     bool auto_create;
     int64_t default_partitions;
     int64_t retention_check_ms;

@@ -99,7 +99,9 @@ static enum err open_core(struct node *node, struct err_info *info)
     err = broker_open(node->shards, &broker, &node->broker, info);
     if (err != ERR_OK)
         return err;
-    struct groups_config groups = {0};
+    struct groups_config groups = {
+        .initial_rebalance_delay_ms = (int32_t)config->initial_rebalance_delay_ms,
+    };
     err = groups_open(node->shards, node->broker, &groups, &node->groups, info);
     if (err != ERR_OK)
         return err;
@@ -212,6 +214,8 @@ static void write_kafka_metrics(void *arg, struct bytebuf *out)
     front_kafka_stats_read(arg, &stats);
     const struct metric metrics[] = {
         {"weir_kafka_connections", "gauge", stats.connections},
+        {"weir_kafka_connections_refused_total", "counter", stats.refused},
+        {"weir_kafka_connections_waiting", "gauge", stats.waiting},
         {"weir_kafka_requests_total", "counter", stats.requests},
         {"weir_kafka_bad_requests_total", "counter", stats.request_errors},
     };
@@ -242,6 +246,7 @@ static enum err open_doors(struct node *node, struct err_info *info)
         .port = (uint16_t)config->kafka_port,
         .advertised_host = config->kafka_advertised_host,
         .advertised_port = (uint16_t)config->kafka_advertised_port,
+        .connections_max = (uint32_t)config->kafka_connections_max,
     };
     enum err err =
         front_kafka_open(node->shards, node->broker, node->groups, &kafka, &node->kafka, info);

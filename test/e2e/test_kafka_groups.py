@@ -162,6 +162,20 @@ def test_two_members_share(server, wire, unique):
         assert sync(wire, group, first)["error_code"] == 22
 
 
+def test_an_empty_group_waits_for_more_members_when_told_to(start_server, tmp_path, unique):
+    file = tmp_path / "weir.yaml"
+    file.write_text("groups: {initial_rebalance_delay_ms: 1500}\n")
+    server, group = start_server("--config", str(file)), unique("g")
+    connections = [kafka_wire.Connection(server.kafka) for _ in range(3)]
+    for wire in connections:
+        wire.send("join_group", 3, join_request(group))
+    answers = [wire.receive("join_group", 3) for wire in connections]
+    assert [(answer["error_code"], answer["generation_id"]) for answer in answers] == [(0, 1)] * 3
+    assert sorted(len(answer["members"]) for answer in answers) == [0, 0, 3]
+    for wire in connections:
+        wire.socket.close()
+
+
 def test_a_silent_member_is_expelled(server, wire, unique):
     group = unique("g")
     joined = stable(wire, group, session=6000)

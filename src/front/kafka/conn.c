@@ -11,8 +11,10 @@
  * Invariants: (1) answers leave in the order of the requests; (2) a request that may not overlap
  * runs alone, so what a client sends without waiting takes effect in the order sent; (3) at most
  * KAFKA_INFLIGHT_MAX requests and, but for a single larger frame, KAFKA_INFLIGHT_BYTES are held:
- * beyond, and beyond KAFKA_SHARD_BYTES of all connections, nothing is read; (4) a connection is
- * gone only after its requests were cut loose.
+ * beyond, and beyond the shard's limits (conn_limits.c), nothing is read; (4) nothing is started
+ * for a peer that does not take its answers; (5) a connection that ends is closed when the requests
+ * at its front that end by themselves have been answered; (6) it is gone only after its requests
+ * were cut loose.
  *
  * Ownership: the shard that accepted the connection owns it and its requests. Failure modes: a
  * length that is negative or too large, a request that cannot be read, a key or version not served:
@@ -25,51 +27,6 @@
 #include "front/kafka/fetch_session.h"
 #include "front/kafka/kafka_int.h"
 #include "io/reactor.h"
-
-static bool conn_full(const struct kafka_conn *conn)
-{
-    return conn->inflight >= KAFKA_INFLIGHT_MAX || conn->inflight_bytes >= KAFKA_INFLIGHT_BYTES;
-}
-
-static bool shard_full(const struct kafka_shard *ks)
-{
-    return ks->inflight_bytes >= KAFKA_SHARD_BYTES;
-}
-
-/* Stops reading until what is in flight, here or on the shard, falls below its limit. */
-static void conn_pause(struct kafka_conn *conn)
-{
-    if (shard_full(conn->ks) && list_empty(&conn->starved))
-        list_push_back(&conn->ks->starved, &conn->starved);
-    if (!conn->paused)
-        stream_pause(conn->stream);
-    conn->paused = true;
-}
-
-static void conn_resume(struct kafka_conn *conn)
-{
-    if (!conn->paused || conn->ending || conn_full(conn))
-        return;
-    if (shard_full(conn->ks)) {
-        conn_pause(conn);
-        return;
-    }
-    list_remove(&conn->starved);
-    conn->paused = false;
-    stream_resume(conn->stream);
-}
-
-/* The shard has let requests go: those that waited longest read first. */
-static void shard_on_resume(struct hook *hook)
-{
-    struct kafka_shard *ks = CONTAINER_OF(hook, struct kafka_shard, resume);
-    while (!shard_full(ks)) {
-        struct list_node *node = list_pop_front(&ks->starved);
-        if (!node)
-            return;
-        conn_resume(CONTAINER_OF(node, struct kafka_conn, starved));
-    }
-}
 
 static void conn_cut_loose(struct kafka_conn *conn)
 {
@@ -85,6 +42,22 @@ static void conn_cut_loose(struct kafka_conn *conn)
     }
 }
 
+/* Connections of all shards count together. False: there are as many as there may be. */
+static bool conn_count_enter(struct front_kafka *front)
+{
+    if (atomic_fetch_add_explicit(&front->connections, 1, memory_order_relaxed) <
+        front->connections_max)
+        return true;
+    atomic_fetch_sub_explicit(&front->connections, 1, memory_order_relaxed);
+    return false;
+}
+
+static void conn_count_leave(struct front_kafka *front)
+{
+    uint32_t before = atomic_fetch_sub_explicit(&front->connections, 1, memory_order_relaxed);
+    ASSERT(before > 0);
+}
+
 static void conn_on_close(struct stream *stream, enum err reason, void *arg)
 {
     struct kafka_conn *conn = arg;
@@ -92,10 +65,11 @@ static void conn_on_close(struct stream *stream, enum err reason, void *arg)
     (void)stream;
     diag(DIAG_DEBUG, "kafka", "event=closed peer=%s reason=%s", conn->peer, err_row(reason)->name);
     conn_cut_loose(conn);
-    list_remove(&conn->starved);
+    kafka_conn_limits_leave(conn);
     list_remove(&conn->node);
     ASSERT(ks->conn_count > 0);
     ks->conn_count--;
+    conn_count_leave(ks->front);
     free(conn);
     if (ks->stopping && ks->conn_count == 0)
         shard_stop_done(&ks->stop);
@@ -103,6 +77,8 @@ static void conn_on_close(struct stream *stream, enum err reason, void *arg)
 
 static bool conn_may_start(const struct kafka_conn *conn, const struct kafka_request *req)
 {
+    if (!stream_has_room(conn->stream))
+        return false; /* (4): on_drain goes on */
     if (conn->running == 0)
         return true;
     if (conn->running_exclusive || req->handler->class == KAFKA_EXCLUSIVE)
@@ -144,6 +120,7 @@ static void conn_write(struct kafka_conn *conn, struct kafka_request *req)
         stream_write_range(conn->stream, splice->range);
     }
     stream_write(conn->stream, slice_make(out->data + at, out->len - at));
+    kafka_conn_backlog_note(conn);
 }
 
 static void conn_flush(struct kafka_conn *conn)
@@ -165,6 +142,17 @@ static void conn_flush(struct kafka_conn *conn)
     }
 }
 
+/* (5): joins, syncs and fetches wait for others, and what stands behind them cannot be told. */
+static bool conn_ends_later(const struct kafka_conn *conn)
+{
+    const struct list_node *node = list_front(&conn->requests);
+    if (!node)
+        return false;
+    const struct kafka_request *req = CONTAINER_OF(node, struct kafka_request, node);
+    return req->state == KAFKA_RUNNING && req->key != KAFKA_FETCH && req->key != KAFKA_JOIN_GROUP &&
+           req->key != KAFKA_SYNC_GROUP;
+}
+
 void kafka_conn_progress(struct kafka_conn *conn)
 {
     if (conn->progressing) {
@@ -179,11 +167,11 @@ void kafka_conn_progress(struct kafka_conn *conn)
             conn_flush(conn);
     } while (conn->progress_again);
     conn->progressing = false;
-    if (conn->ending && !conn->closed) {
+    if (!conn->ending) {
+        kafka_conn_resume(conn);
+    } else if (!conn->closed && !conn_ends_later(conn)) {
         conn->closed = true;
         stream_close(conn->stream);
-    } else {
-        conn_resume(conn);
     }
 }
 
@@ -234,10 +222,8 @@ static void conn_on_data(struct stream *stream, void *arg)
 {
     struct kafka_conn *conn = arg;
     while (!conn->ending) {
-        if (conn_full(conn) || shard_full(conn->ks)) {
-            conn_pause(conn);
+        if (!kafka_conn_may_read(conn))
             return;
-        }
         struct slice input = stream_input(stream);
         if (input.len < 4) {
             if (stream_need(stream, 4) != ERR_OK)
@@ -252,10 +238,13 @@ static void conn_on_data(struct stream *stream, void *arg)
             return;
         }
         if (input.len - 4 < len) {
+            if (!kafka_conn_reserve(conn, len))
+                return;
             if (stream_need(stream, 4 + (size_t)len) != ERR_OK)
                 kafka_conn_end(conn);
             return;
         }
+        kafka_conn_reserved_done(conn);
         bool taken = conn_take_frame(conn, slice_make(input.data + 4, len));
         stream_consume(stream, 4 + (size_t)len);
         if (!taken)
@@ -265,7 +254,16 @@ static void conn_on_data(struct stream *stream, void *arg)
     }
 }
 
-static const struct stream_ops conn_ops = {.on_data = conn_on_data, .on_close = conn_on_close};
+static void conn_on_drain(struct stream *stream, void *arg)
+{
+    struct kafka_conn *conn = arg;
+    ASSERT(stream == conn->stream);
+    kafka_conn_backlog_note(conn);
+    kafka_conn_progress(conn);
+}
+
+static const struct stream_ops conn_ops = {
+    .on_data = conn_on_data, .on_drain = conn_on_drain, .on_close = conn_on_close};
 
 /* "127.0.0.1:9092" or "[::1]:9092" into host and port. A socket of both families shows IPv4 peers as
  * "::ffff:127.0.0.1": clients are told the address they know. */
@@ -311,10 +309,14 @@ static void front_on_accept(struct shard *shard, struct conn *raw, void *arg)
     struct front_kafka *front = arg;
     ASSERT(shard->index < front->part_count);
     struct kafka_shard *ks = &front->parts[shard->index];
-    uint32_t max = front->config.connections_max ? front->config.connections_max : 10000;
-    struct kafka_conn *conn =
-        ks->stopping || ks->conn_count >= max ? NULL : calloc(1, sizeof(*conn));
+    if (!conn_count_enter(front)) {
+        atomic_fetch_add_explicit(&ks->refused, 1, memory_order_relaxed);
+        conn_close(raw);
+        return;
+    }
+    struct kafka_conn *conn = ks->stopping ? NULL : calloc(1, sizeof(*conn));
     if (!conn) {
+        conn_count_leave(front);
         conn_close(raw);
         return;
     }
@@ -325,16 +327,16 @@ static void front_on_accept(struct shard *shard, struct conn *raw, void *arg)
     const struct stream_config config = {
         .in_limit = KAFKA_FRAME_MAX + 4,
         .out_limit = (size_t)512 * 1024 * 1024,
-        .idle_us = (front->config.idle_ms ? front->config.idle_ms : 600000) * 1000,
+        .idle_us = front->idle_us,
     };
     conn->stream = stream_create(shard->reactor, raw, &config, &conn_ops, conn);
     if (!conn->stream) {
+        conn_count_leave(front);
         free(conn);
         return;
     }
     list_push_back(&ks->conns, &conn->node);
     ks->conn_count++;
-    atomic_fetch_add_explicit(&ks->connections, 1, memory_order_relaxed);
 }
 
 /* ---- the front ---- */
@@ -365,8 +367,7 @@ static enum err front_parts_init(struct front_kafka *front, struct err_info *inf
         ks->gs = groups_shard_of(front->groups, ks->shard);
         list_init(&ks->conns);
         list_init(&ks->pool);
-        list_init(&ks->starved);
-        hook_init(&ks->resume, shard_on_resume);
+        kafka_shard_limits_init(ks);
         ks->sessions = fetch_sessions_create(ks->shard);
         if (!ks->sessions)
             return err_info_set(info, ERR_NO_MEMORY, "no memory for fetch sessions");
@@ -389,6 +390,8 @@ enum err front_kafka_open(struct shards *shards, struct broker *broker, struct g
     snprintf(front->advertised_host, sizeof(front->advertised_host), "%s",
              config->advertised_host ? config->advertised_host : "");
     front->node_id = broker_config_get(broker)->node_id ? broker_config_get(broker)->node_id : 1;
+    front->idle_us = (config->idle_ms ? config->idle_ms : 600000) * 1000;
+    front->connections_max = config->connections_max ? config->connections_max : 10000;
     front->part_count = shards_count(shards);
     ASSERT(front->part_count > 0);
     front->parts = calloc(front->part_count, sizeof(*front->parts));
@@ -433,10 +436,12 @@ const char *front_kafka_address(const struct front_kafka *front)
 
 void front_kafka_stats_read(const struct front_kafka *front, struct front_kafka_stats *ret_stats)
 {
-    *ret_stats = (struct front_kafka_stats){0};
+    *ret_stats = (struct front_kafka_stats){
+        .connections = atomic_load_explicit(&front->connections, memory_order_relaxed)};
     for (uint32_t i = 0; i < front->part_count; i++) {
         struct kafka_shard *ks = &front->parts[i];
-        ret_stats->connections += atomic_load_explicit(&ks->connections, memory_order_relaxed);
+        ret_stats->refused += atomic_load_explicit(&ks->refused, memory_order_relaxed);
+        ret_stats->waiting += atomic_load_explicit(&ks->waiting, memory_order_relaxed);
         ret_stats->requests += atomic_load_explicit(&ks->requests, memory_order_relaxed);
         ret_stats->request_errors +=
             atomic_load_explicit(&ks->request_errors, memory_order_relaxed);

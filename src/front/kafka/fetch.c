@@ -416,6 +416,9 @@ static void fetch_limits(struct fetch *fetch)
     op->max_bytes = msg->max_bytes < 0 ? 0 : (uint32_t)msg->max_bytes;
     if (op->max_bytes > FETCH_BYTES_MAX)
         op->max_bytes = FETCH_BYTES_MAX;
+    /* The first batch comes whole whatever the limit is, so slow peers still get on. */
+    if (fetch->req->ks->backlog_bytes >= KAFKA_BACKLOG_BYTES && op->max_bytes > KAFKA_BACKLOG_FETCH)
+        op->max_bytes = KAFKA_BACKLOG_FETCH;
     if (op->min_bytes > op->max_bytes)
         op->min_bytes = op->max_bytes;
 }

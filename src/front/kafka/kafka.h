@@ -24,11 +24,13 @@ struct front_kafka_config {
     const char *advertised_host; /* told to clients; NULL: the address each client dialled */
     uint16_t advertised_port;    /* 0: the listener's */
     uint64_t idle_ms;            /* connections silent for so long are closed; 0: 10 minutes */
-    uint32_t connections_max;    /* per shard; 0: 10,000 */
+    uint32_t connections_max;    /* of all shards; 0: 10,000 */
 };
 
 struct front_kafka_stats {
-    uint64_t connections;
+    uint64_t connections; /* open now */
+    uint64_t refused;     /* beyond connections_max */
+    uint64_t waiting;     /* connections not read from, since others hold all that there may be */
     uint64_t requests;
     uint64_t request_errors; /* malformed or unsupported: the connection was closed */
 };

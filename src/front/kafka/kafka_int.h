@@ -23,6 +23,11 @@ enum {
     KAFKA_SHARD_BYTES = 256 * 1024 * 1024,   /* the same over all connections of a shard */
     KAFKA_REQUEST_ARENA = 64 * 1024 * 1024,  /* memory of one request besides its frame */
     KAFKA_RESPONSE_MAX = 64 * 1024 * 1024,   /* bytes of one answer that are not spliced */
+    KAFKA_SMALL_FRAME = 256 * 1024,          /* so much every connection may have of a frame */
+    KAFKA_LARGE_BYTES = 256 * 1024 * 1024,   /* larger frames not yet whole, of a shard */
+    KAFKA_LARGE_IDLE_US = 30000000, /* silence in a larger frame that ends the connection */
+    KAFKA_BACKLOG_BYTES = 256 * 1024 * 1024, /* answers that peers are slow to take, of a shard */
+    KAFKA_BACKLOG_FETCH = 1024 * 1024,       /* bytes of a fetch beyond that */
     KAFKA_COPY_MAX = 16 * 1024, /* frames up to here are copied, so that they pin no block */
     KAFKA_POOL_MAX = 64,        /* idle requests kept per shard */
     KAFKA_HOST_MAX = 256,
@@ -42,13 +47,17 @@ struct kafka_shard {
     uint32_t conn_count;
     size_t inflight_bytes;    /* frames of all requests taken and not yet let go */
     struct list_node starved; /* connections paused by KAFKA_SHARD_BYTES, longest first */
+    size_t large_bytes;       /* reserved by connections for large frames that are coming in */
+    struct list_node crowded; /* connections that wait to reserve, longest first */
+    size_t backlog_bytes;     /* output of connections above their out_high */
     struct hook resume;
     struct list_node pool; /* idle requests */
     uint32_t pool_count;
     struct fetch_sessions *sessions;
     struct shard_stop stop;
     bool stopping;
-    _Atomic uint64_t connections;
+    _Atomic uint64_t refused;
+    _Atomic uint64_t waiting; /* in starved or crowded */
     _Atomic uint64_t requests;
     _Atomic uint64_t request_errors;
 };
@@ -60,6 +69,9 @@ struct front_kafka {
     struct front_kafka_config config;
     char advertised_host[KAFKA_HOST_MAX]; /* empty: what the client dialled */
     int32_t node_id;
+    uint64_t idle_us;
+    uint32_t connections_max;
+    _Atomic uint32_t connections; /* open, on all shards */
     struct shard_listener *listener;
     struct kafka_shard *parts; /* one per shard */
     uint32_t part_count;
@@ -71,7 +83,10 @@ struct kafka_conn {
     struct list_node node;
     struct kafka_shard *ks;
     struct stream *stream;
-    struct list_node starved;  /* in the shard's list, or self-linked */
+    struct list_node starved;  /* in a list of the shard, or self-linked */
+    uint32_t reserved;         /* for the large frame that is coming in; 0: none */
+    uint32_t wanted;           /* to be reserved, while in the list crowded */
+    size_t backlog;            /* what counts in the shard's backlog_bytes */
     struct list_node requests; /* in order of arrival; answered from the front */
     uint32_t inflight;
     size_t inflight_bytes;
@@ -92,6 +107,24 @@ struct kafka_conn {
 void kafka_conn_progress(struct kafka_conn *conn);
 /* Nothing more is read; what is answered already goes out, then the connection closes. */
 void kafka_conn_end(struct kafka_conn *conn);
+
+/* ---- their limits (conn_limits.c) ---- */
+
+void kafka_shard_limits_init(struct kafka_shard *ks);
+/* Something was let go: whoever waits for room goes on at the end of the turn. */
+void kafka_shard_wake(struct kafka_shard *ks);
+/* Whether another request may be taken; if not, reading stops until kafka_conn_resume. */
+bool kafka_conn_may_read(struct kafka_conn *conn);
+/* Reads on unless a limit is still reached. */
+void kafka_conn_resume(struct kafka_conn *conn);
+/* Room for a frame of len bytes that has not come whole; false: reading stops until there is. */
+bool kafka_conn_reserve(struct kafka_conn *conn, uint32_t len);
+/* The frame has come whole: what it holds is counted as a request's from now on. */
+void kafka_conn_reserved_done(struct kafka_conn *conn);
+/* Output was queued, or has drained. */
+void kafka_conn_backlog_note(struct kafka_conn *conn);
+/* The connection is gone. */
+void kafka_conn_limits_leave(struct kafka_conn *conn);
 
 /* ---- requests (request.c) ---- */
 

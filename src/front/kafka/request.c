@@ -55,8 +55,7 @@ void kafka_request_destroy(struct kafka_request *req)
         req->cleanup(req);
     ASSERT(ks->inflight_bytes >= req->frame_size);
     ks->inflight_bytes -= req->frame_size;
-    if (!list_empty(&ks->starved))
-        reactor_at_turn_end(ks->shard->reactor, &ks->resume);
+    kafka_shard_wake(ks);
     iobuf_unref(req->pin.buf);
     req->pin.buf = NULL;
     if (ks->pool_count >= KAFKA_POOL_MAX || req->out.cap > KAFKA_COPY_MAX) {
