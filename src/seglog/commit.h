@@ -29,8 +29,8 @@ struct commit;
 MUST_CHECK enum err seglog_store_open(struct fs *fs, const char *root,
                                       struct seglog_store **ret_store, struct err_info *info);
 /* After every log that the catalogue knows was opened (or failed to): the journals of earlier runs
- * are no more needed and removed, unless a log failed to open. Blocking; call from a worker or
- * before shards run. Any thread, once. */
+ * are removed, but for those that hold something of a log that failed. Blocking; call from a worker
+ * or before shards run. Any thread, once. */
 void seglog_store_recovered(struct seglog_store *store);
 /* After all commits are destroyed. Shard: init. */
 void seglog_store_close(struct seglog_store *store);

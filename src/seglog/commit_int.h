@@ -37,6 +37,7 @@ struct journal_ref {
     struct file_pos pos; /* of the payload */
     uint32_t generation; /* with cycle and pos: the order in which frames were written */
     uint32_t cycle;
+    bool needed; /* its log did not open: the file stays for the next start */
 };
 
 struct seglog_store {
@@ -50,7 +51,6 @@ struct seglog_store {
     struct journal_ref *refs; /* sorted by id, then age */
     uint32_t ref_count;
     uint32_t ref_cap;
-    _Atomic bool open_failed; /* a log did not open: its journal stays for the next start */
 };
 
 struct journal_frame {
@@ -73,6 +73,9 @@ MUST_CHECK enum err journal_load(struct seglog_store *store, struct err_info *in
 /* Frames of this log, in order. */
 const struct journal_ref *journal_refs_of(const struct seglog_store *store, struct seglog_id id,
                                           uint32_t *ret_count);
+/* The log did not open: what the journals hold of it is to stay. Any worker or shard, but one at a time
+ * per log, and never beside seglog_store_recovered. */
+void journal_keep(struct seglog_store *store, struct seglog_id id);
 int journal_id_compare(const struct seglog_id *a, const struct seglog_id *b);
 
 /* ---- commit.c, round.c

@@ -286,3 +286,13 @@ const struct journal_ref *journal_refs_of(const struct seglog_store *store, stru
     *ret_count = end - low;
     return store->refs + low;
 }
+
+void journal_keep(struct seglog_store *store, struct seglog_id id)
+{
+    uint32_t count = 0;
+    const struct journal_ref *refs = journal_refs_of(store, id, &count);
+    uint32_t first = count > 0 ? (uint32_t)(refs - store->refs) : 0;
+    ASSERT(first + count <= store->ref_count);
+    for (uint32_t i = 0; i < count; i++)
+        store->refs[first + i].needed = true;
+}

@@ -399,7 +399,8 @@ enum err recovery_producers_rebuild(struct recovery *recovery, struct record_off
     return err;
 }
 
-/* Appends the batches of one frame that the log lacks. */
+/* Appends the batches of one frame that the log lacks. The frame held when it was indexed: what does
+ * not hold now was read badly, and must not pass for a torn one. */
 static enum err frame_replay(struct recovery *recovery, struct fs_file *file,
                              struct segment *segment, struct slice payload)
 {
@@ -410,7 +411,9 @@ static enum err frame_replay(struct recovery *recovery, struct fs_file *file,
         struct slice batch = slice_sub(payload, 0, size);
         if (size < BATCH_HEADER_SIZE || size > payload.len ||
             batch_header_read(batch, &header, NULL) != ERR_OK || !batch_crc_holds(batch))
-            return ERR_OK;
+            return err_info_set(recovery->info, ERR_CORRUPT,
+                                "a journal frame no longer holds at offset %" PRId64,
+                                seglog->end.value);
         payload = slice_sub(payload, size, SIZE_MAX);
         if (record_offset_before(header.base_offset, seglog->end))
             continue;
@@ -421,6 +424,7 @@ static enum err frame_replay(struct recovery *recovery, struct fs_file *file,
             recovery->hole_told = true;
             return ERR_OK;
         }
+        ASSERT(segment == seglog_active(seglog));
         enum err err = fs_pwrite(file, batch.data, batch.len, segment->bytes, recovery->info);
         if (!err)
             err = recovery_note(recovery, segment, &header);
@@ -439,6 +443,7 @@ static enum err ref_replay(struct recovery *recovery, const struct journal_ref *
     struct seglog *seglog = recovery->seglog;
     struct seglog_store *store = seglog->commit->store;
     struct fs_file *journal;
+    ASSERT(ref->file < store->journal_path_count && ref->len >= BATCH_HEADER_SIZE);
     enum err err =
         fs_open(seglog->fs, store->journal_paths[ref->file], FS_READ, &journal, recovery->info);
     if (err)
@@ -449,6 +454,8 @@ static enum err ref_replay(struct recovery *recovery, const struct journal_ref *
         err = err_info_set(recovery->info, ERR_NO_MEMORY, "journal replay");
     if (!err)
         err = fs_pread(journal, payload, ref->len, ref->pos.value, &got, recovery->info);
+    if (!err && got != ref->len)
+        err = err_info_set(recovery->info, ERR_CORRUPT, "a journal became shorter");
     if (!err)
         err = frame_replay(recovery, file, segment, slice_make(payload, got));
     free(payload);

@@ -20,7 +20,6 @@
  * are refused, the other logs go on. Lack of space fails waiting appends with ERR_DISK_FULL and
  * takes back what was not written.
  */
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -158,7 +157,7 @@ static void open_done(struct work *work)
     commit->opening--;
     open->seglog = open->opening;
     if (open->err && open->err != ERR_NOT_FOUND) {
-        atomic_store(&commit->store->open_failed, true);
+        journal_keep(commit->store, open->id);
     } else if (!open->err) {
         seglog_check(open->seglog);
         list_push_back(&commit->logs, &open->seglog->all_node);

@@ -9,16 +9,16 @@
  * see journal.c
  *
  * Invariants: (1) the generation rises with every start, so epochs and journal names never repeat;
- * (2) journals of earlier generations are removed only after all logs opened and synced what they
- * took from them.
+ * (2) a journal of an earlier generation is removed only after every log that it holds something of
+ * opened and synced what it took.
  *
- * Ownership: made and closed by the boot thread; read-only in between but for the open_failed flag.
+ * Ownership: made and closed by the boot thread; read-only in between but for the marks of journals
+ * that are still needed: those of a log are set by the shard that opens it.
  *
  * Failure modes: without a readable generation file the start fails, since a repeated epoch would
  * mislead clients; a missing one is a new store.
  */
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -132,21 +132,34 @@ enum err seglog_store_open(struct fs *fs, const char *root, struct seglog_store 
     return ERR_OK;
 }
 
+/* Which journal files a log that did not open still needs. NULL: out of memory. */
+static bool *journals_needed(const struct seglog_store *store)
+{
+    bool *needed = calloc(store->journal_path_count + 1, sizeof(*needed));
+    for (uint32_t i = 0; needed && i < store->ref_count; i++) {
+        ASSERT(store->refs[i].file < store->journal_path_count);
+        if (store->refs[i].needed)
+            needed[store->refs[i].file] = true;
+    }
+    return needed;
+}
+
 void seglog_store_recovered(struct seglog_store *store)
 {
-    if (atomic_load(&store->open_failed)) {
-        diag(DIAG_WARN, "seglog", "journals=kept reason=\"a log did not open\"");
-        return;
-    }
-    bool removed = false;
-    for (uint32_t i = 0; i < store->journal_path_count; i++) {
+    bool *needed = journals_needed(store);
+    uint32_t removed = 0;
+    for (uint32_t i = 0; needed && i < store->journal_path_count; i++) {
         struct err_info info;
-        if (fs_unlink(store->fs, store->journal_paths[i], &info) != ERR_OK)
+        if (needed[i])
+            diag(DIAG_WARN, "seglog", "journal=%s kept=yes reason=\"a log did not open\"",
+                 store->journal_paths[i]);
+        else if (fs_unlink(store->fs, store->journal_paths[i], &info) != ERR_OK)
             diag(DIAG_WARN, "seglog", "journal=%s error=\"%s\"", store->journal_paths[i],
                  info.text);
-        removed = true;
+        removed += !needed[i];
     }
-    if (removed && fs_sync_dir(store->fs, store->journal_dir, NULL) != ERR_OK)
+    free(needed);
+    if (removed > 0 && fs_sync_dir(store->fs, store->journal_dir, NULL) != ERR_OK)
         diag(DIAG_WARN, "seglog", "folder=%s error=\"not synced\"", store->journal_dir);
 }
 

@@ -232,6 +232,73 @@ static void the_refusal_names_the_file(void **state)
     bench_end(&bench);
 }
 
+/* A log that does not open keeps the files that hold something of it, and no others. */
+static void only_what_is_needed_is_kept(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench, 1);
+    /* A second generation of journals, without the last log. */
+    assert_true(log_rig_boot(&bench.rig));
+    logs_expect(&bench, true);
+    for (int round = 0; round < ROUNDS; round++)
+        round_of(&bench, 0, LOGS - 1);
+    unsigned both = journals_count(&bench);
+    log_rig_kill(&bench.rig, bench.logs, LOGS);
+    fs_sim_power_loss(bench.fs);
+    assert_int_equal(both, journals_count(&bench));
+    /* The last log fails: the second generation's files are of no use to it. */
+    assert_true(log_rig_boot(&bench.rig));
+    for (unsigned i = 0; i < LOGS - 1; i++)
+        assert_int_equal(log_end(&bench, i), bench.ends[i]);
+    assert_true(fault_arm("fs.open", 0, 1, ERR_DISK_IO));
+    assert_int_equal(log_end(&bench, LOGS - 1), -1);
+    fault_disarm_all();
+    seglog_store_recovered(bench.rig.store);
+    unsigned kept = journals_count(&bench);
+    assert_true(kept > 0 && kept < both);
+    logs_close(&bench);
+    boot_expect_all(&bench);
+    assert_int_equal(journals_count(&bench), 0);
+    bench_end(&bench);
+}
+
+/* Bytes that held when they were indexed and no longer do are an error, not the end of the journal. */
+static void a_replay_that_reads_badly(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct names names = {.count = 0};
+    struct fs_file *file;
+    uint8_t *data = NULL;
+    size_t len = 0;
+    unsigned failed = 0;
+    for (int how = 0; how < 2; how++) {
+        bench_start(&bench, 1);
+        assert_true(log_rig_boot(&bench.rig));
+        names.count = 0;
+        assert_int_equal(fs_list(bench.fs, "data/journal", names_add, &names, NULL), ERR_OK);
+        assert_int_equal(fs_read_all(bench.fs, names.path[0], 1 << 24, &data, &len, NULL), ERR_OK);
+        assert_int_equal(fs_open(bench.fs, names.path[0], FS_WRITE, &file, NULL), ERR_OK);
+        assert_int_equal(how == 0 ? fs_truncate(file, 100, NULL) : fs_zero(file, 0, len, NULL),
+                         ERR_OK);
+        failed = 0;
+        for (unsigned i = 0; i < LOGS; i++) {
+            int64_t end = log_end(&bench, i);
+            failed += end < 0;
+            assert_true(end < 0 || end == bench.ends[i]);
+        }
+        assert_true(failed > 0);
+        seglog_store_recovered(bench.rig.store);
+        assert_int_equal(fs_pwrite(file, data, len, 0, NULL), ERR_OK);
+        fs_close(file);
+        free(data);
+        logs_close(&bench);
+        boot_expect_all(&bench);
+        bench_end(&bench);
+    }
+}
+
 /* However many files lie there, those of the last run are read. */
 static void many_files(void **state)
 {
@@ -258,6 +325,8 @@ int main(void)
         cmocka_unit_test(files_do_not_open_during_a_start),
         cmocka_unit_test(memory_is_short_during_a_start),
         cmocka_unit_test(the_refusal_names_the_file),
+        cmocka_unit_test(only_what_is_needed_is_kept),
+        cmocka_unit_test(a_replay_that_reads_badly),
         cmocka_unit_test(many_files),
     };
     diag_level_set(DIAG_ERROR);
