@@ -57,12 +57,16 @@ static struct record_offset time_index_find(struct seglog *seglog, const struct 
     return found;
 }
 
-/* The first fitting record of the batch. False: none, or its records are malformed (err). */
+/* The first fitting record of the batch. False: none; one whose records do not parse has none, since
+ * its producer is to blame and the answer lies behind it. */
 static bool find_in_batch(struct seglog_find *find, struct slice batch, struct bytebuf *scratch)
 {
     struct batch_iter iter;
     struct batch_record record;
-    if (batch_iter_init(&iter, batch, scratch, NULL) != ERR_OK)
+    enum err err = batch_iter_init(&iter, batch, scratch, NULL);
+    if (err == ERR_NO_MEMORY)
+        find->err = err;
+    if (err)
         return false;
     while (batch_iter_next(&iter, &record)) {
         if (record_offset_before(record.offset, find->from) ||
@@ -82,18 +86,27 @@ static void find_scan(struct seglog_find *find, struct fs_file *file, uint64_t p
     struct batch_header header;
     struct slice bytes;
     struct bytebuf scratch;
+    const struct seglog_cold *cold = &find->cold_read;
     bytebuf_init(&scratch, BATCH_INFLATED_MAX);
-    walk_init(&walk, file, pos, find->cold_read.end, true);
-    while (walk_next(&walk, &header, &bytes)) {
-        if (!record_offset_before(header.base_offset, find->cold_read.bound))
+    walk_init(&walk, file, pos, cold->end, true);
+    bool through = false;
+    struct record_offset behind = find->from;
+    while (!find->err && walk_next(&walk, &header, &bytes)) {
+        behind = batch_end_offset(&header);
+        through = !record_offset_before(header.base_offset, find->cold_read.bound);
+        if (through)
             break;
         if (header.attributes & BATCH_ATTR_CONTROL || header.max_timestamp_ms < find->wanted_ms)
             continue;
         if (find_in_batch(find, bytes, &scratch))
             break;
     }
-    if (find->offset.value < 0 && (walk.err || walk.stop))
-        find->err = walk.stop ? ERR_CORRUPT : ERR_STORAGE;
+    if (find->err || find->offset.value >= 0 || through)
+        ;
+    else if (walk.err)
+        find->err = walk.err == ERR_NO_MEMORY ? ERR_NO_MEMORY : ERR_STORAGE;
+    else if (walk.stop || walk.pos < cold->end || record_offset_before(behind, cold->next_segment))
+        find->err = ERR_CORRUPT; /* what is missing may have been the answer */
     walk_deinit(&walk);
     bytebuf_deinit(&scratch);
 }
@@ -118,6 +131,8 @@ static void find_run(struct work *work)
         find->err = cold_seek(seglog, file, cold, from, &pos, &size);
         if (!find->err && size > 0)
             find_scan(find, file, pos);
+        else if (!find->err && record_offset_before(from, cold->next_segment))
+            find->err = ERR_CORRUPT;
         fs_close(file);
     }
 }

@@ -15,8 +15,8 @@
  * segments may be removed under it.
  *
  * Failure modes: an offset outside the log is ERR_OFFSET_OUT_OF_RANGE; a segment that retention
- * removed meanwhile likewise. Damaged bytes are ERR_CORRUPT when they are the first asked for, else
- * the good batches before them are returned. A damaged index is passed by a scan from the segment's
+ * removed meanwhile likewise. Damaged and missing bytes are ERR_CORRUPT when they are the first asked
+ * for, else the good batches before them are returned; no reader is led past them unasked. A damaged index is passed by a scan from the segment's
  * start.
  */
 #include <inttypes.h>
@@ -177,6 +177,7 @@ static enum err cold_seek_from(struct fs_file *file, const struct seglog_cold *c
 {
     struct walk walk;
     struct batch_header header;
+    ASSERT(pos <= cold->end);
     walk_init(&walk, file, pos, cold->end, false);
     enum err err = ERR_OK;
     bool first = true;
@@ -186,7 +187,8 @@ static enum err cold_seek_from(struct fs_file *file, const struct seglog_cold *c
         if (!walk_next_header(&walk, &header)) {
             if (walk.err)
                 err = walk.err == ERR_NO_MEMORY ? ERR_NO_MEMORY : ERR_STORAGE;
-            else if (walk.stop)
+            else if (walk.stop ||
+                     at < cold->end) /* also zeros, or no bytes, where data was written */
                 err = ERR_CORRUPT;
             break;
         }
@@ -259,6 +261,7 @@ static void cold_read_at(struct seglog_read *read, struct fs_file *file, uint64_
             return;
         want = first_size;
     }
+    ASSERT(pos < cold->end && first_size <= cold->end - pos);
     if (want > cold->end - pos)
         want = cold->end - pos;
     struct iobuf *buf = iobuf_create(want);
@@ -269,6 +272,9 @@ static void cold_read_at(struct seglog_read *read, struct fs_file *file, uint64_
     size_t got = 0, len = 0;
     if (fs_pread(file, iobuf_data(buf), want, pos, &got, NULL) != ERR_OK)
         read->err = ERR_STORAGE;
+    else if (got < first_size)
+        read->err =
+            ERR_CORRUPT; /* the file ends early: an empty answer would be asked for again and again */
     else
         read->err = cold_cut(read, slice_make(iobuf_data(buf), got), &len);
     if (read->err || len == 0) {
@@ -288,7 +294,6 @@ static void cold_run(struct work *work)
     struct seglog_read *read = CONTAINER_OF(work, struct seglog_read, work);
     struct seglog_cold *cold = &read->cold_read;
     struct fs_file *file;
-    cold->ended = false;
     if (cold->segment.value < 0) {
         read->err = ERR_OFFSET_OUT_OF_RANGE;
         return;
@@ -301,7 +306,8 @@ static void cold_run(struct work *work)
     read->err = cold_seek(read->seglog, file, cold, read->from, &pos, &size);
     if (!read->err && size > 0)
         cold_read_at(read, file, pos, size);
-    cold->ended = !read->err && size == 0;
+    else if (!read->err)
+        read->err = ERR_CORRUPT; /* the offset was written to this segment, and is in it no more */
     fs_close(file);
 }
 
@@ -334,25 +340,17 @@ static void cold_done(struct work *work)
 {
     struct seglog_read *read = CONTAINER_OF(work, struct seglog_read, work);
     struct seglog *seglog = read->seglog;
-    struct seglog_cold *cold = &read->cold_read;
     struct commit *commit = seglog->commit;
     ASSERT(seglog->busy > 0 && commit->cold_bytes >= cold_share(read));
+    ASSERT(read->err ? read->range_count == 0 : !record_offset_before(read->next, read->from));
     commit->cold_bytes -= cold_share(read);
-    bool on = cold->ended && cold->next_segment.value >= 0 && !seglog->ending &&
-              record_offset_before(cold->next_segment, cold->bound);
-    if (on) { /* nothing at or behind `from` in that segment: the next one */
-        read->from = cold->next_segment;
-        cold_start(seglog, read);
-    }
     struct list_node *next = list_pop_front(&commit->cold_waiting);
     if (next) {
         struct seglog_read *waiting = CONTAINER_OF(next, struct seglog_read, node);
         cold_start(waiting->seglog, waiting);
     }
-    if (on)
-        return;
     seglog->busy--;
-    cold_remember(seglog, cold, read->next);
+    cold_remember(seglog, &read->cold_read, read->next);
     read->on_done(read);
     seglog_settle(seglog);
 }

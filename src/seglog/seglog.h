@@ -211,7 +211,6 @@ struct seglog_cold {
     struct file_pos pos;               /* a batch begins here, at or before the one wanted */
     bool exact;                        /* pos is the very batch wanted */
     bool indexed;                      /* pos comes from the index in memory */
-    bool ended;                        /* nothing wanted in this segment */
     uint64_t end;                      /* bytes of the segment that are written */
     uint64_t index_bytes;              /* good bytes of its index files */
     uint64_t time_bytes;

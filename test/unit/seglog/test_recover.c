@@ -207,6 +207,52 @@ static void damage_below_the_point_is_told(void **state)
     bench_end(&bench);
 }
 
+/* Zeros in the place of a batch, or a file that ends early, are damage too: readers and searches by time are told,
+ * and do not pass on to the next segment as if nothing had been there. */
+static void lost_bytes_below_the_point_are_told(void **state)
+{
+    (void)state;
+    static const char *const second = "data/topics/t-0/00000000000000000013.log";
+    for (int how = 0; how < 2; how++) {
+        struct bench bench;
+        struct bytebuf whole;
+        bench_start(&bench);
+        bench.config.segment_bytes = 1000; /* 13 batches */
+        seglog_config_set(bench.seglog, &bench.config);
+        append_some(&bench, 30);
+        bench_reopen(&bench, false);
+        file_load(&bench, second, &whole);
+        size_t size = whole.len / 13;
+        assert_int_equal(size * 13, whole.len);
+        if (how == 0)
+            memset(whole.data + size * 5, 0, size * 3);
+        file_store(&bench, second, slice_make(whole.data, how == 0 ? whole.len : size * 5));
+        bench_boot(&bench);
+        for (int64_t from = 13; from < 30; from++) {
+            struct seglog_read read = {.from = record_offset(from),
+                                       .below = record_offset(INT64_MAX),
+                                       .bytes_max = 1,
+                                       .first_whole = true};
+            enum err err = log_rig_read(&bench.rig, bench.seglog, &read);
+            bool lost = from >= 18 && from < (how == 0 ? 21 : 26);
+            if (how == 0 && from >= 21 && from < 26)
+                lost =
+                    err != ERR_OK; /* what lies behind the zeros may be found by the index or not */
+            assert_int_equal(err, lost ? ERR_CORRUPT : ERR_OK);
+            if (!lost)
+                assert_int_equal(read.next.value, from + 1);
+            seglog_read_release(&read);
+        }
+        struct seglog_find find;
+        assert_int_equal(log_rig_find(&bench.rig, bench.seglog, t0 + 15, &find), ERR_OK);
+        assert_int_equal(find.offset.value, 15);
+        if (how == 0) /* of a file that ends early the times are not known any more */
+            assert_int_equal(log_rig_find(&bench.rig, bench.seglog, t0 + 19, &find), ERR_CORRUPT);
+        bytebuf_deinit(&whole);
+        bench_end(&bench);
+    }
+}
+
 /* Files beside the segment, missing or of any content, cost nothing but time. */
 static void damaged_helpers(void **state)
 {
@@ -517,6 +563,7 @@ int main(void)
         cmocka_unit_test(torn_at_every_byte),
         cmocka_unit_test(flipped_bits_behind_the_point),
         cmocka_unit_test(damage_below_the_point_is_told),
+        cmocka_unit_test(lost_bytes_below_the_point_are_told),
         cmocka_unit_test(damaged_helpers),
         cmocka_unit_test(point_behind_the_end),
         cmocka_unit_test(full_disk),
