@@ -116,15 +116,18 @@ struct store {
     int32_t partition;
     enum store_state state;
     struct batch_builder builder;
-    bool open;              /* the builder has records */
-    struct list_node waits; /* of the builder's records */
+    struct store_append *next; /* takes the builder's batch; NULL: the builder is empty */
     struct hook hook;
-    uint32_t appends; /* under way */
-    bool failing;     /* one of those under way has failed: the later ones count as failed too */
-    uint64_t bytes_since;  /* written since the last rewrite */
-    bool rewrite_wanted;   /* flushes are held until nothing is under way */
-    bool rewriting;        /* the rewrite is on its way to the log */
-    int64_t rewrite_first; /* offset of its first record, -1: not known yet */
+    uint32_t appends;         /* under way, those of a rewrite included */
+    uint64_t append_number;   /* of the next one */
+    uint64_t failed_below;    /* appends with smaller numbers count as failed */
+    uint64_t bytes_since;     /* written since the last rewrite */
+    uint64_t rewrite_bytes;   /* what that one wrote */
+    bool rewrite_wanted;      /* flushes are held until nothing is under way */
+    bool rewriting;           /* the rewrite is on its way to the log, or the trim behind it */
+    bool rewrite_failed;      /* something is missing in it: the log before it must stay */
+    uint32_t rewrite_appends; /* of the rewrite, under way */
+    int64_t rewrite_first;    /* offset of its first record, -1: not known yet */
     struct broker_trim_op trim;
     struct store_load *load;
     struct list_node deferred; /* operations that came while loading */
@@ -277,7 +280,7 @@ void store_destroy(struct store *store);
 MUST_CHECK enum err store_put(struct store *store, struct slice key, struct slice value);
 /* done comes when all records put so far are durable, or not. */
 void store_wait(struct store *store, struct store_write *write, store_done_fn done, void *ctx);
-/* The group's metadata (members, assignment), or its tombstone. */
+/* The group's metadata (members; assignments NULL: those that they have), or its tombstone. */
 MUST_CHECK enum err store_put_group(struct store *store, const struct group *group,
                                     const struct group_sync *assignments);
 MUST_CHECK enum err store_put_group_gone(struct store *store, struct slice group_id);
@@ -315,8 +318,9 @@ void record_offset_value_write(struct bytebuf *out, const struct offset_entry *v
                                struct slice metadata);
 MUST_CHECK bool record_offset_value_read(struct slice value, struct offset_entry *ret_values,
                                          struct slice *ret_metadata);
+/* assignments NULL: those that the members have. Without members: as an empty group. */
 void record_group_value_write(struct bytebuf *out, const struct group *group,
-                              const struct group_sync *assignments);
+                              const struct group_sync *assignments, bool members);
 /* Fills an empty group from a value. false: malformed or memory. */
 MUST_CHECK bool record_group_value_read(struct slice value, struct group *group);
 

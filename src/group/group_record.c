@@ -195,15 +195,17 @@ static struct slice assignment_of(const struct member *member, const struct grou
 }
 
 void record_group_value_write(struct bytebuf *out, const struct group *group,
-                              const struct group_sync *sync)
+                              const struct group_sync *sync, bool members)
 {
     put_uint(out, 3, 2);
     put_string(out, group->protocol_type.data ? text_slice(group->protocol_type) : SLICE_LIT(""));
     put_uint(out, (uint32_t)group->generation, 4);
-    put_string(out, text_slice(group->protocol));
-    put_string(out, text_slice(group->leader));
+    put_string(out, members ? text_slice(group->protocol) : SLICE_NULL);
+    put_string(out, members ? text_slice(group->leader) : SLICE_NULL);
     put_uint(out, (uint64_t)group->state_ms, 8);
-    put_uint(out, group->member_count, 4);
+    put_uint(out, members ? group->member_count : 0, 4);
+    if (!members)
+        return;
     LIST_FOREACH(node, &group->members)
     {
         struct member *member = CONTAINER_OF(node, struct member, node);

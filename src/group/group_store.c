@@ -6,35 +6,56 @@
  * record: the coordinator knows all that is alive, so when enough has been written it writes
  * everything anew and gives up the log before it.
  *
+ *     records -> builder (next) -> append 7 | append 8 | append 9 -> log
+ *     rewrite: hold the builder -> nothing under way -> all that is alive -> builder again -> durable
+ *              -> trim
+ *
  * Invariants:
  *  (1) Appends of a store complete in the order they were started; waiters are told in that order.
- *  (2) After a failed append all those under way count as failed: a request spread over two batches
- *      is never half acknowledged.
+ *  (2) After a failed append all those under way, and what is in the builder, count as failed: a
+ *      request spread over two batches is never half acknowledged. Later ones are of no concern.
  *  (3) A rewrite starts only when no append is under way; records put meanwhile are held and follow
  *      it. So what it writes is what all earlier records amount to, and the log before its first
- *      record may go.
+ *      record may go when all of it is durable, whatever follows by then.
+ *  (4) The rewrite writes no more of a group than members were told: of one that is rebalancing
+ *      it keeps the generation, and after a restart everybody joins again.
  *
  * Ownership: the shard that owns the partition. Waiters embed store_write.
  *
- * Failures: a failed append fails its waiters; the state in memory is what was durable before.
+ * Failures: a failed append fails its waiters; the state in memory is what was durable before. A
+ * rewrite of which anything could not be written leaves the old log in place.
  */
-#include "base/diag.h"
 #include <stdlib.h>
 
+#include "base/diag.h"
 #include "group/group_int.h"
+#include "io/fault.h"
 
 enum { STORE_KEY_LIMIT = GROUP_ID_MAX + TOPIC_NAME_MAX + 64, STORE_VALUE_LIMIT = 64 << 20 };
+
+FAULT_DEFINE(store_memory, "group.store.memory")
 
 struct store_append {
     struct broker_append op;
     struct store *store;
     struct list_node waits;
+    uint64_t number;
     bool rewrite;
+    bool failed; /* an append before it failed while it was filled */
 };
 
-static void store_flush(struct store *store);
-
 /* ---- appending ---- */
+
+static struct store_append *store_append_make(struct store *store)
+{
+    struct store_append *append = fault_check(&store_memory) ? NULL : calloc(1, sizeof(*append));
+    if (!append)
+        return NULL;
+    append->store = store;
+    append->number = UINT64_MAX; /* not started */
+    list_init(&append->waits);
+    return append;
+}
 
 static void store_waits_answer(struct list_node *waits, enum err err)
 {
@@ -52,15 +73,16 @@ static void store_trimmed(struct broker_trim_op *op)
     if (op->err)
         diag(DIAG_DEBUG, "group", "store=%d trim error=%s", store->partition,
              err_row(op->err)->name);
-    ASSERT(store->rewriting);
+    ASSERT(store->rewriting && store->rewrite_appends == 0);
     store->rewriting = false;
 }
 
-static void store_rewritten(struct store *store, enum err err)
+/* All of the rewrite has been answered. */
+static void store_rewritten(struct store *store)
 {
-    ASSERT(store->rewriting && store->appends == 0);
-    if (err || store->rewrite_first < 0) {
-        store->rewriting = false;
+    ASSERT(store->rewriting && store->rewrite_appends == 0);
+    if (store->rewrite_failed || store->rewrite_first < 0) {
+        store->rewriting = false; /* once more when as much has been written again */
         return;
     }
     store->trim = (struct broker_trim_op){.topic_id = store->gs->owner->topic_id,
@@ -76,54 +98,42 @@ static void store_appended(struct broker_append *op)
 {
     struct store_append *append = CONTAINER_OF(op, struct store_append, op);
     struct store *store = append->store;
-    bool rewrite = append->rewrite;
     enum err err = op->err;
-    ASSERT(store->appends > 0);
+    ASSERT(store->appends > 0 && append->number < store->append_number);
     if (err) {
-        store->failing = true;
+        store->failed_below = store->append_number; /* (2) */
+        if (store->next)
+            store->next->failed = true;
         diag(DIAG_WARN, "group", "store=%d append error=%s text=\"%s\"", store->partition,
              err_row(err)->name, op->info.text);
-    } else if (store->failing) {
+    } else if (append->failed || append->number < store->failed_below) {
         err = ERR_STORAGE; /* (2) */
     }
-    if (rewrite && !err && store->rewrite_first < 0)
-        store->rewrite_first = op->base_offset;
-    if (--store->appends == 0)
-        store->failing = false;
+    store->appends--;
+    if (append->rewrite) {
+        ASSERT(store->rewriting && store->rewrite_appends > 0);
+        store->rewrite_failed |= err != ERR_OK;
+        if (!err && (store->rewrite_first < 0 || op->base_offset < store->rewrite_first))
+            store->rewrite_first = op->base_offset;
+        if (--store->rewrite_appends == 0)
+            store_rewritten(store);
+    }
     store_waits_answer(&append->waits, err);
     free(append);
-    if (store->appends > 0)
-        return;
-    if (store->rewriting && rewrite)
-        store_rewritten(store, err);
-    if (store->rewrite_wanted)
+    if (store->appends == 0 && store->rewrite_wanted)
         store_rewrite_start(store);
 }
 
-/* Sends the builder's batch; waits move along with it. */
-static void store_send(struct store *store, struct batch_builder *builder, struct list_node *waits,
-                       bool rewrite)
+/* Sends the builder's batch with the append made for it. */
+static void store_send(struct store *store, struct batch_builder *builder,
+                       struct store_append *append)
 {
-    struct store_append *append = calloc(1, sizeof(*append));
-    if (!append) {
-        batch_builder_deinit(builder);
-        batch_builder_init(builder, STORE_BATCH_MAX);
-        if (waits)
-            store_waits_answer(waits, ERR_NO_MEMORY);
-        return;
-    }
-    append->store = store;
-    append->rewrite = rewrite;
-    list_init(&append->waits);
-    struct list_node *node = NULL;
-    while (waits && (node = list_pop_front(waits)))
-        list_push_back(&append->waits, node);
     append->op.topic_id = store->gs->owner->topic_id;
     append->op.partition = store->partition;
     append->op.acks = -1;
     append->op.flags = BROKER_APPEND_INTERNAL;
     append->op.done = store_appended;
-    store->bytes_since += batch_builder_size(builder);
+    append->number = store->append_number++;
     batch_builder_finish(builder, &append->op.batch);
     ASSERT(append->op.batch.buf != NULL);
     store->appends++;
@@ -132,11 +142,12 @@ static void store_send(struct store *store, struct batch_builder *builder, struc
 
 static void store_flush(struct store *store)
 {
-    if (!store->open || store->rewrite_wanted) /* (3): held */
+    struct store_append *append = store->next;
+    if (!append || store->rewrite_wanted) /* (3): held */
         return;
-    store->open = false;
-    store_send(store, &store->builder, &store->waits, false);
-    ASSERT(!store->open);
+    store->next = NULL;
+    store->bytes_since += batch_builder_size(&store->builder);
+    store_send(store, &store->builder, append);
 }
 
 static void store_turn_end(struct hook *hook)
@@ -150,28 +161,38 @@ enum err store_put(struct store *store, struct slice key, struct slice value)
         .timestamp_ms = groups_now_ms(store->gs), .key = key, .value = value};
     if (store->state != STORE_READY)
         return ERR_COORDINATOR_LOADING;
+    if (!store->next)
+        store->next = store_append_make(store);
+    if (!store->next)
+        return ERR_NO_MEMORY;
     enum err err = batch_builder_add(&store->builder, &record);
-    if (err == ERR_MESSAGE_TOO_LARGE && store->open) {
+    if (err == ERR_MESSAGE_TOO_LARGE && store->builder.record_count > 0) {
         if (store->rewrite_wanted)
-            return ERR_BUSY; /* held, and full */
+            return ERR_BUSY;                                    /* held, and full */
+        struct store_append *behind = store_append_make(store); /* before anything has left */
+        if (!behind)
+            return ERR_NO_MEMORY;
         store_flush(store);
+        store->next = behind;
         err = batch_builder_add(&store->builder, &record);
     }
-    if (err)
+    if (store->builder.record_count == 0) { /* nothing to wait for */
+        ASSERT(err && list_empty(&store->next->waits));
+        free(store->next);
+        store->next = NULL;
         return err;
-    ASSERT(batch_builder_size(&store->builder) > 0);
-    store->open = true;
+    }
     reactor_at_turn_end(store->gs->shard->reactor, &store->hook);
-    return ERR_OK;
+    return err;
 }
 
 void store_wait(struct store *store, struct store_write *write, store_done_fn done, void *ctx)
 {
-    ASSERT(store->open); /* the record put last is in the builder */
+    ASSERT(store->next); /* the record put last is in the builder */
     write->done = done;
     write->ctx = ctx;
     list_init(&write->node);
-    list_push_back(&store->waits, &write->node);
+    list_push_back(&store->next->waits, &write->node);
 }
 
 /* ---- records ---- */
@@ -184,14 +205,14 @@ static enum err store_sink_put(void *arg, struct slice key, struct slice value)
 }
 
 static enum err store_emit_group(store_sink_fn sink, void *arg, const struct group *group,
-                                 const struct group_sync *assignments)
+                                 const struct group_sync *assignments, bool members)
 {
     struct bytebuf key;
     struct bytebuf value;
     bytebuf_init(&key, STORE_KEY_LIMIT);
     bytebuf_init(&value, STORE_VALUE_LIMIT);
     record_group_key_write(&key, text_slice(group->id));
-    record_group_value_write(&value, group, assignments);
+    record_group_value_write(&value, group, assignments, members);
     enum err err = key.failed || value.failed
                        ? ERR_NO_MEMORY
                        : sink(arg, bytebuf_slice(&key), bytebuf_slice(&value));
@@ -224,7 +245,7 @@ static enum err store_emit_offset(store_sink_fn sink, void *arg, struct slice gr
 enum err store_put_group(struct store *store, const struct group *group,
                          const struct group_sync *assignments)
 {
-    return store_emit_group(store_sink_put, store, group, assignments);
+    return store_emit_group(store_sink_put, store, group, assignments, true);
 }
 
 enum err store_put_group_gone(struct store *store, struct slice group_id)
@@ -256,9 +277,21 @@ enum err store_put_offset_gone(struct store *store, struct slice group_id, struc
 struct rewrite {
     struct store *store;
     struct batch_builder builder;
-    bool open;
-    enum err err;
+    struct store_append *next;
+    uint64_t bytes;
 };
+
+static void rewrite_send(struct rewrite *rewrite)
+{
+    struct store *store = rewrite->store;
+    struct store_append *append = rewrite->next;
+    ASSERT(store->rewriting && append);
+    rewrite->bytes += batch_builder_size(&rewrite->builder);
+    rewrite->next = NULL;
+    append->rewrite = true;
+    store->rewrite_appends++;
+    store_send(store, &rewrite->builder, append);
+}
 
 static enum err rewrite_put(void *arg, struct slice key, struct slice value)
 {
@@ -266,30 +299,32 @@ static enum err rewrite_put(void *arg, struct slice key, struct slice value)
     struct batch_build_record record = {
         .timestamp_ms = groups_now_ms(rewrite->store->gs), .key = key, .value = value};
     enum err err = batch_builder_add(&rewrite->builder, &record);
-    if (err == ERR_MESSAGE_TOO_LARGE && rewrite->open) {
-        store_send(rewrite->store, &rewrite->builder, NULL, true);
+    if (err == ERR_MESSAGE_TOO_LARGE && rewrite->next) {
+        rewrite_send(rewrite);
         err = batch_builder_add(&rewrite->builder, &record);
     }
-    rewrite->open = true;
-    if (err && !rewrite->err)
-        rewrite->err = err;
-    return err;
+    if (!err && !rewrite->next)
+        rewrite->next = store_append_make(rewrite->store);
+    return err || rewrite->next ? err : ERR_NO_MEMORY;
 }
 
-static void rewrite_group(struct rewrite *rewrite, const struct group *group)
+static enum err rewrite_group(struct rewrite *rewrite, const struct group *group)
 {
     size_t cursor = 0;
     struct slice key;
     void *value = NULL;
+    enum err err = ERR_OK;
+    bool settled = group->state == GROUP_STABLE || group->state == GROUP_EMPTY; /* (4) */
     ASSERT(group->store_partition == rewrite->store->partition);
     if (group->protocol_type.data)
-        (void)!store_emit_group(rewrite_put, rewrite, group, NULL);
-    while (map_next(group->offsets, &cursor, &key, &value)) {
+        err = store_emit_group(rewrite_put, rewrite, group, NULL, settled);
+    while (!err && map_next(group->offsets, &cursor, &key, &value)) {
         const struct offset_entry *entry = value;
-        (void)!store_emit_offset(rewrite_put, rewrite, text_slice(group->id),
-                                 text_slice(entry->topic), entry->partition, entry,
-                                 text_slice(entry->metadata));
+        err =
+            store_emit_offset(rewrite_put, rewrite, text_slice(group->id), text_slice(entry->topic),
+                              entry->partition, entry, text_slice(entry->metadata));
     }
+    return err;
 }
 
 /* Writes all that is alive (3). */
@@ -299,34 +334,40 @@ static void store_rewrite_start(struct store *store)
     size_t cursor = 0;
     struct slice key;
     void *value = NULL;
-    ASSERT(store->appends == 0 && !store->rewriting);
-    store->rewrite_wanted = false;
+    enum err err = ERR_OK;
+    ASSERT(store->appends == 0 && !store->rewriting && store->rewrite_appends == 0);
+    store->rewrite_wanted = store->rewrite_failed = false;
     store->rewriting = true;
     store->rewrite_first = -1;
     store->bytes_since = 0;
     batch_builder_init(&rewrite.builder, STORE_BATCH_MAX);
-    while (map_next(store->gs->groups, &cursor, &key, &value)) {
+    while (!err && map_next(store->gs->groups, &cursor, &key, &value)) {
         struct group *group = value;
         if (group->store_partition == store->partition)
-            rewrite_group(&rewrite, group);
+            err = rewrite_group(&rewrite, group);
     }
-    if (rewrite.open)
-        store_send(store, &rewrite.builder, NULL, true);
+    if (err) {
+        diag(DIAG_WARN, "group", "store=%d rewrite error=%s", store->partition, err_row(err)->name);
+        store->rewrite_failed = true;
+        free(rewrite.next);
+    } else if (rewrite.next) {
+        rewrite_send(&rewrite);
+    }
     batch_builder_deinit(&rewrite.builder);
-    if (rewrite.err) /* something is missing in it: the old log must stay */
-        store->failing = true;
-    if (store->appends == 0)
-        store->rewriting = false;
+    store->rewrite_bytes = rewrite.bytes;
+    if (store->rewrite_appends == 0)
+        store_rewritten(store);
     store_flush(store);
 }
 
 void store_rewrite_if_due(struct store *store)
 {
     if (store->state != STORE_READY || store->rewriting || store->rewrite_wanted ||
-        store->bytes_since < (uint64_t)store->gs->owner->config.rewrite_bytes)
+        store->bytes_since < (uint64_t)store->gs->owner->config.rewrite_bytes ||
+        store->bytes_since < store->rewrite_bytes) /* else a large state is written all the time */
         return;
     store->rewrite_wanted = true;
-    ASSERT(!store->rewriting);
+    ASSERT(store->rewrite_appends == 0);
     if (store->appends == 0)
         store_rewrite_start(store);
 }
@@ -342,7 +383,6 @@ struct store *store_create(struct groups_shard *gs, int32_t partition)
     store->partition = partition;
     store->state = STORE_LOADING;
     store->rewrite_first = -1;
-    list_init(&store->waits);
     list_init(&store->deferred);
     hook_init(&store->hook, store_turn_end);
     batch_builder_init(&store->builder, STORE_BATCH_MAX);
@@ -355,6 +395,7 @@ void store_destroy(struct store *store)
     if (!store)
         return;
     ASSERT(list_empty(&store->deferred));
+    free(store->next);
     batch_builder_deinit(&store->builder);
     free(store);
 }

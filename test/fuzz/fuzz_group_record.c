@@ -83,9 +83,9 @@ static void check_group(struct slice bytes)
     group_begin(&one, gs);
     group_begin(&two, gs);
     if (record_group_value_read(bytes, &one)) {
-        record_group_value_write(&first, &one, NULL);
+        record_group_value_write(&first, &one, NULL, true);
         FUZZ_CHECK(!first.failed && record_group_value_read(bytebuf_slice(&first), &two));
-        record_group_value_write(&second, &two, NULL);
+        record_group_value_write(&second, &two, NULL, true);
         FUZZ_CHECK(slice_equal(bytebuf_slice(&first), bytebuf_slice(&second)));
     }
     group_end(&one);
