@@ -332,6 +332,21 @@ def test_multi_frame_message(peer, fresh):
     assert first[2] == b"" and first[4] is True and first[3] == 0
 
 
+def test_delivery_ids_have_no_gaps(peer, fresh):
+    """They count deliveries; one client gives up when they count frames."""
+    peer.attach(0, f"{fresh}/Partitions/0", False)
+    for number, size in enumerate((10, 150_000, 10, 70_000, 10)):
+        message = data(os.urandom(size))
+        for start in range(0, len(message), 60_000):
+            peer.transfer(0, number, message[start:start + 60_000], more=start + 60_000 < len(message), first=start == 0)
+    for handle in (1, 2):
+        peer.attach(handle, source(fresh), True)
+    for handle in (1, 2):
+        peer.flow(handle, 5)
+    ids = [peer.message()[0][1] for _ in range(10)]
+    assert ids == list(range(ids[0], ids[0] + 10))
+
+
 def test_aborted_message_is_forgotten(peer, fresh):
     peer.attach(0, f"{fresh}/Partitions/0", False)
     peer.transfer(0, 0, data(b"x" * 100)[:50], more=True)

@@ -210,8 +210,9 @@ struct eh_session {
     uint16_t channel;
     uint32_t next_incoming_id; /* transfer id expected next */
     uint32_t incoming_since;   /* transfers since the window was last told */
-    uint32_t next_outgoing_id;
-    uint32_t remote_window; /* transfers the peer takes */
+    uint32_t next_outgoing_id; /* counts frames */
+    uint32_t next_delivery_id; /* counts deliveries */
+    uint32_t remote_window;    /* transfers the peer takes */
     struct eh_link *links[EH_HANDLE_MAX + 1];
     uint64_t handles_seen[(EH_HANDLE_MAX + 1) / 64]; /* that a link was ever attached with */
     bool ended; /* by us: everything is passed over until the peer ends it too */

@@ -9,6 +9,7 @@
  * the window does not take waits in link->rest, and nothing else is sent on the link before it.
  *  (3) Answers wait in order when the client has given no credit, at most EH_OUTBOX_MAX of them and
  * EH_OUTBOX_BYTES_MAX bytes.
+ *  (4) Delivery ids of a session have no gaps, however many frames a delivery takes.
  *
  * Ownership and shard: the connection's. Large bodies go out as pinned ranges of the block they
  * came in.
@@ -50,7 +51,7 @@ static struct amqp_transfer transfer_first(const struct eh_link *link, bool sett
                                            const uint8_t tag[4])
 {
     return (struct amqp_transfer){.handle = link->handle,
-                                  .delivery_id = link->session->next_outgoing_id,
+                                  .delivery_id = link->session->next_delivery_id,
                                   .has_delivery_id = true,
                                   .delivery_tag = settled ? SLICE_LIT("") : slice_make(tag, 4),
                                   .has_message_format = true,
@@ -142,6 +143,7 @@ void eh_out_transfer(struct eh_link *link, const struct event_parts *parts, stru
         return;
     link->delivery_count++;
     link->out_credit--;
+    link->session->next_delivery_id++;
     conn->sent_us = reactor_now_us(link->part->shard->reactor);
     do {
         frame_send(link, &transfer, pieces);

@@ -70,6 +70,7 @@ void eh_session_begin(struct eh_conn *conn, uint16_t channel, const struct amqp_
     session->channel = channel;
     session->next_incoming_id = begin.next_outgoing_id;
     session->next_outgoing_id = 1;
+    session->next_delivery_id = 1;
     session->remote_window = begin.incoming_window;
     list_init(&session->dirty);
     conn->sessions[channel] = session;
