@@ -511,6 +511,39 @@ def test_drain(peer, fresh):
     assert sections(peer.message(1)[1])[0x75] == b"later"
 
 
+def test_drain_without_credit(peer, fresh):
+    """One client drains with a credit of zero and waits for the flag."""
+    send_all(peer, fresh, [data(b"%d" % number) for number in range(3)])
+    for handle, address in ((1, source(fresh)), (2, "$management")):
+        peer.attach(handle, address, True)
+        peer.flow(handle, 0, drain=True)
+        fields = peer.receive(FLOW)[2]
+        assert (fields[4], fields[6], fields[8]) == (handle, 0, True)
+    peer.flow(1, 2)
+    assert [sections(peer.message(1)[1])[0x75] for _ in range(2)] == [b"0", b"1"]
+    peer.flow(1, 0, count=2, drain=True)
+    fields = peer.receive(FLOW)[2]
+    assert (fields[4:7], fields[8]) == ([1, 2, 0], True)
+
+
+@pytest.mark.parametrize("settle", [0, 1, 2])
+def test_settle_modes(peer, fresh, settle):
+    """A sender's own word stands; events come settled, answers as asked for."""
+    for handle, address in ((1, fresh), (2, "$cbs"), (3, "$management")):
+        assert peer.attach(handle, address, False, settle=settle)[3] == settle
+    peer.transfer(1, 0, data(b"x"), settled=settle == 1)
+    if settle != 1:
+        assert peer.receive(DISPOSITION)[2][4].code == 0x24
+    assert peer.attach(4, source(fresh), True, settle=settle)[3] == 1
+    answers = 1 if settle == 1 else 0
+    assert peer.attach(5, "$management", True, reply="answers", settle=settle)[3] == answers
+    peer.flow(4, 1)
+    assert peer.message(4)[0][4] is True
+    peer.flow(5, 1)
+    peer.transfer(3, 1, encode(Described(ULong(0x74), {"operation": "READ", "name": fresh})))
+    assert peer.message(5)[0][4] is bool(answers)
+
+
 def test_small_frames(server, fresh):
     body = os.urandom(5000)
     with Peer(server.amqp) as peer:

@@ -236,12 +236,12 @@ class Peer:
         return self.receive(BEGIN)[2]
 
     def attach(self, handle, address, receiver, properties=None, filters=None, desired=None, reply=None, channel=0,
-               name=None, answer=True):
+               name=None, answer=True, settle=0):
         """Attaches and returns the server's attach; a refusal is (attach, detach)."""
         far = Described(ULong(0x28 if receiver else 0x29),
                         [address, None, None, None, None, None, None, filters] if receiver else [address])
         near = Described(ULong(0x29 if receiver else 0x28), [reply or f"near-{handle}"])
-        self.send(ATTACH, [name or f"link-{handle}", UInt(handle), receiver, UByte(0), UByte(0),
+        self.send(ATTACH, [name or f"link-{handle}", UInt(handle), receiver, UByte(settle), UByte(0),
                            far if receiver else near, near if receiver else far, None, None,
                            None if receiver else UInt(0), None, None, desired, properties], channel=channel)
         if not answer:

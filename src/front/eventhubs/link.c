@@ -92,6 +92,18 @@ void eh_link_drop(struct eh_link *link)
     eh_link_unref(link);
 }
 
+/* How deliveries of the link are settled. Events go out settled, whatever was asked for; else the
+ * client's own word stands: some clients give the link up when the answer says another. */
+static uint8_t settle_mode(const struct eh_link *link)
+{
+    enum { UNSETTLED, SETTLED, MIXED };
+    if (link->kind == EH_LINK_RECEIVER)
+        return SETTLED;
+    if (link->kind == EH_LINK_REPLIES)
+        return link->attach.snd_settle_mode == SETTLED ? SETTLED : UNSETTLED;
+    return link->attach.snd_settle_mode <= MIXED ? link->attach.snd_settle_mode : UNSETTLED;
+}
+
 /* The attach that answers the client's; without the terminus that a refused client looks at. */
 static void attach_send(struct eh_link *link, bool refused)
 {
@@ -101,7 +113,7 @@ static void attach_send(struct eh_link *link, bool refused)
     answer.role = !out;
     answer.unsettled = answer.desired_capabilities = answer.offered_capabilities = SLICE_NULL;
     answer.incomplete_unsettled = false;
-    answer.snd_settle_mode = link->kind == EH_LINK_RECEIVER ? 1 : 0;
+    answer.snd_settle_mode = settle_mode(link);
     answer.rcv_settle_mode = link->kind == EH_LINK_RECEIVER ? link->attach.rcv_settle_mode : 0;
     answer.has_initial_delivery_count = out;
     answer.initial_delivery_count = 0;

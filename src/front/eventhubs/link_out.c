@@ -225,10 +225,11 @@ void eh_out_pump(struct eh_link *link)
         if (!reply)
             break;
         struct event_parts parts = {.head = slice_make(reply->bytes, reply->len)};
-        eh_out_transfer(link, &parts, NULL, false);
+        eh_out_transfer(link, &parts, NULL, link->attach.snd_settle_mode == 1);
         free(reply);
     }
-    if (link->session && !link->rest && link->drain && list_empty(&link->outbox))
+    bool spent = link->out_credit == 0 || list_empty(&link->outbox);
+    if (link->session && !link->rest && link->drain && spent)
         eh_out_drained(link);
     eh_link_unref(link);
 }

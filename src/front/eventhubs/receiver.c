@@ -545,8 +545,6 @@ void eh_receiver_pump(struct eh_link *link)
         }
         record_send(r, &record);
     }
-    if (link->session && !link->rest && link->drain && link->out_credit == 0) {
-        link->drain = false;
-        eh_session_flow(link->session, link);
-    }
+    if (link->session && !link->rest && link->drain && link->out_credit == 0)
+        eh_out_drained(link);
 }
