@@ -81,6 +81,7 @@ EXEC_FN(lower);
 EXEC_FN(ltrim);
 EXEC_FN(nchar);
 EXEC_FN(patindex);
+EXEC_FN(regexmatch);
 EXEC_FN(replace);
 EXEC_FN(replicate);
 EXEC_FN(reverse);

@@ -39,6 +39,7 @@ const struct exec_function *exec_function_row(enum sql_function_id id)
         [SQL_FN_NULLIF] = {exec_fn_nullif, true},
         [SQL_FN_PATINDEX] = {exec_fn_patindex, false},
         [SQL_FN_POWER] = {exec_fn_power, false},
+        [SQL_FN_REGEXMATCH] = {exec_fn_regexmatch, false},
         [SQL_FN_REPLACE] = {exec_fn_replace, false},
         [SQL_FN_REPLICATE] = {exec_fn_replicate, false},
         [SQL_FN_REVERSE] = {exec_fn_reverse, false},

@@ -106,6 +106,29 @@ EXEC_FN(patindex)
     return ERR_OK;
 }
 
+EXEC_FN(regexmatch)
+{
+    struct slice text;
+    struct slice pattern;
+    size_t at = 0;
+    enum err err = exec_arg_text(ctx, "regexmatch", 1, &args[0], &text);
+
+    if (err == ERR_OK)
+        err = exec_arg_text(ctx, "regexmatch", 2, &args[1], &pattern);
+    if (err != ERR_OK)
+        return err;
+    enum regex_result result = regex_search(ctx->regexes, pattern, text, &at);
+    if (result == REGEX_MEMORY)
+        return exec_memory_error(ctx);
+    if (result == REGEX_LIMIT)
+        return err_info_set(ctx->info, ERR_SQL_RUNTIME,
+                            "REGEXMATCH: the pattern is too large or takes too many steps on a "
+                            "text of %zu bytes",
+                            text.len);
+    *ret_value = value_int(result == REGEX_NONE ? 0 : text_units(slice_sub(text, 0, at)) + 1);
+    return ERR_OK;
+}
+
 static enum err concat_one(struct exec_ctx *ctx, const struct value *value)
 {
     struct value text;

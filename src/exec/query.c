@@ -181,7 +181,8 @@ struct exec_query *exec_query_create(const struct plan *plan, const struct exec_
     query->batch_arena = query->arena == NULL ? NULL : arena_create(query->arena, "batch", limit);
     query->ctx.arena = query->batch_arena;
     query->ctx.bits_as_bigint = plan->level < 12;
-    if (query->batch_arena == NULL || !query_create(query)) {
+    query->ctx.regexes = regex_cache_create();
+    if (query->batch_arena == NULL || query->ctx.regexes == NULL || !query_create(query)) {
         exec_query_destroy(query);
         err_info_set(info, ERR_NO_MEMORY, "the query needs more than %zu bytes", limit);
         return NULL;
@@ -196,6 +197,7 @@ void exec_query_destroy(struct exec_query *query)
     for (uint32_t i = 0; query->nodes != NULL && i < query->plan->node_count; i++)
         json_scan_destroy(query->nodes[i].scan);
     bytebuf_deinit(&query->ctx.scratch);
+    regex_cache_destroy(query->ctx.regexes);
     arena_destroy(query->arena);
     free(query->held);
     free(query);

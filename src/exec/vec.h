@@ -9,6 +9,7 @@
 #define WEIR_EXEC_VEC_H
 
 #include "codec/json_scan.h"
+#include "exec/regex.h"
 #include "exec/value.h"
 
 enum { VEC_ROWS = 2048 };
@@ -45,6 +46,7 @@ struct exec_ctx {
     struct arena *arena; /* lives as long as the batch */
     struct err_info *info;
     struct bytebuf scratch;
+    struct regex_cache *regexes;
     bool bits_as_bigint; /* compatibility levels below 1.2 */
 };
 

@@ -35,6 +35,7 @@ enum sql_function_id {
     SQL_FN_NULLIF,
     SQL_FN_PATINDEX,
     SQL_FN_POWER,
+    SQL_FN_REGEXMATCH,
     SQL_FN_REPLACE,
     SQL_FN_REPLICATE,
     SQL_FN_REVERSE,

@@ -66,7 +66,7 @@ static void run(const struct plan *plan, struct slice events, bool sorted, bool 
         error = exec_query_flush(query, &info);
     if (error == ERR_OK)
         error = exec_query_finish(query, &info);
-    if (error == ERR_OK && sink.rows > 0 && strict)
+    if (error == ERR_OK && sink.rows > 0)
         check_lines(bytebuf_slice(&sink.text));
     exec_query_destroy(query);
     exec_csv_destroy(sink.csv);
