@@ -265,8 +265,8 @@ static bool part_convert(struct fetch *fetch, const struct broker_fetch_part *go
     return err == ERR_OK && ret->bytes.data;
 }
 
-/* Whether a batch of these ranges is compressed in a way that the version cannot tell. Ranges begin
- * with a batch. */
+/* Whether a batch of these ranges is compressed in a way that the old formats cannot tell. Ranges
+ * begin with a batch. */
 static bool part_has_zstd(const struct broker_fetch_part *got)
 {
     for (uint32_t i = 0; i < got->range_count; i++) {
@@ -287,11 +287,11 @@ static void part_records(struct fetch *fetch, struct fetch_part *part,
     ret->records = (struct wire_records){.bytes = SLICE_LIT("")};
     if (part->code != KAFKA_NONE || got->bytes == 0)
         return;
-    if (fetch->req->version < 10 && part_has_zstd(got)) {
-        ret->error_code = KAFKA_UNSUPPORTED_COMPRESSION_TYPE;
-        return;
-    }
     if (fetch->req->version < 4) {
+        if (part_has_zstd(got)) {
+            ret->error_code = KAFKA_UNSUPPORTED_COMPRESSION_TYPE;
+            return;
+        }
         if (!part_convert(fetch, got, &ret->records)) {
             ret->records = (struct wire_records){.bytes = SLICE_LIT("")};
             ret->error_code = kafka_code_of(ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT);
