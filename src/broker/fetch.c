@@ -14,7 +14,9 @@
  *  (1) Each message struct of a sub is with one side at a time: msg (START, PROGRESS, GO-ON), data
  *      (DATA), finish (FINISH, ACK).
  *  (2) A sub ends for the caller when DATA came, and ACK if FINISH was sent. Whoever sent GO-ON
- *      always sends FINISH, so no message outlives the operation.
+ *      always sends FINISH behind it, and nobody sends GO-ON behind FINISH. Messages between two
+ *      shards keep their order, those of a shard to itself too (with several subs nothing is handed
+ *      over past the mail): so no message outlives the operation.
  *  (3) A part's answers are written by its owner before DATA and read by the caller after it.
  *  (4) No polling: a parked sub sleeps until a partition moves, FINISH, or never.
  *  (5) The limits hold over all owners: each reads up to the whole budget, the caller cuts at batch
@@ -106,7 +108,7 @@ static void fetch_send_data(struct broker_fetch_sub *sub)
     ASSERT(!sub->data_sent);
     sub->data_sent = true;
     sub->data.fn = fetch_data_arrive;
-    if (caller == sub->owner)
+    if (caller == sub->owner && sub->op->sub_count == 1) /* (2) */
         fetch_data_arrive(caller->shard, &sub->data);
     else
         shard_send(sub->owner->shard, caller->shard, &sub->data);
@@ -268,7 +270,7 @@ static void fetch_finish_arrive(struct shard *to, struct shard_msg *msg)
     if (sub->parked && !sub->reading)
         fetch_read_start(sub);
     sub->finish.fn = fetch_ack_arrive;
-    if (caller == to)
+    if (caller == to && sub->op->sub_count == 1)
         fetch_ack_arrive(to, msg);
     else
         shard_send(to, caller, msg);
@@ -291,13 +293,17 @@ static void fetch_progress_arrive(struct shard *to, struct shard_msg *msg)
     struct broker_fetch *op = sub->op;
     uint64_t total = 0;
     ASSERT(op->bs->shard == to);
+    if (op->finishing) {
+        ASSERT(sub->finish_sent && !sub->has_ack); /* (2): the message ends here */
+        return;
+    }
     sub->reported = sub->told;
     for (uint32_t i = 0; i < op->sub_count; i++)
         total += op->subs[i].reported;
     sub->go_on_sent = true;
     sub->msg.fn = fetch_go_on_arrive;
     shard_send(to, sub->owner->shard, &sub->msg);
-    if (total >= op->min_bytes && !op->finishing)
+    if (total >= op->min_bytes)
         fetch_finish(op);
 }
 
@@ -314,7 +320,7 @@ static void fetch_finish(struct broker_fetch *op)
             continue;
         sub->finish_sent = true;
         sub->finish.fn = fetch_finish_arrive;
-        if (sub->owner == op->bs)
+        if (sub->owner == op->bs && op->sub_count == 1)
             fetch_finish_arrive(op->bs->shard, &sub->finish);
         else
             shard_send(op->bs->shard, sub->owner->shard, &sub->finish);
