@@ -31,6 +31,9 @@
 #define FS_TREE_DEPTH_MAX 16
 #define FS_ZERO_CHUNK (64u * 1024)
 #define FS_RESEAL_CHUNK ((size_t)256 * 1024)
+/* Bytes of one write call. Above 2 MiB the kernel looks for huge pages to cache them in, and a
+ * virtual machine has often given those back to its host: each is then a slow fault. */
+#define FS_WRITE_MAX ((size_t)1024 * 1024)
 
 FAULT_DEFINE(fault_open, "fs.open")
 FAULT_DEFINE(fault_read, "fs.read")
@@ -203,13 +206,23 @@ enum err fs_pwritev(struct fs_file *file, const struct slice *parts, size_t coun
     if (err != ERR_OK)
         return err;
     struct iovec iov[FS_IOV_MAX];
+    size_t done = 0; /* of the first part */
     while (count > 0) {
         int used = 0;
-        uint64_t bytes = 0;
-        for (; used < FS_IOV_MAX && count > 0; used++, parts++, count--) {
-            iov[used] = (struct iovec){(void *)(uintptr_t)parts->data, parts->len};
-            bytes += parts->len;
+        size_t bytes = 0;
+        for (; used < FS_IOV_MAX && count > 0 && bytes < FS_WRITE_MAX; used++) {
+            size_t left = parts->len - done;
+            size_t len = left < FS_WRITE_MAX - bytes ? left : FS_WRITE_MAX - bytes;
+            iov[used] = (struct iovec){(void *)(uintptr_t)(parts->data + done), len};
+            bytes += len;
+            done += len;
+            if (len == left) {
+                parts++;
+                count--;
+                done = 0;
+            }
         }
+        ASSERT(bytes <= FS_WRITE_MAX);
         int rc = fs_write_iov(file, iov, used, pos);
         if (rc != 0)
             return fs_result(info, "write", file->path, rc);

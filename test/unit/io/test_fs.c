@@ -113,6 +113,35 @@ static void test_read_write(void **state)
     fs_close(NULL);
 }
 
+/* Parts larger than one call takes, cut at odd places, come out as they went in. */
+static void test_large_write(void **state)
+{
+    static const size_t lens[] = {5, 1300001, 0, 900003, 2600007, 1};
+    struct disk *disk = *state;
+    struct slice parts[6];
+    struct err_info info;
+    size_t total = 0;
+    for (int i = 0; i < 6; i++)
+        total += lens[i];
+    uint8_t *data = malloc(total), *back = malloc(total + 1);
+    struct random random;
+    random_init(&random, 3);
+    random_fill(&random, data, (uint32_t)total);
+    for (size_t i = 0, at = 0; i < 6; at += lens[i++])
+        parts[i] = slice_make(data + at, lens[i]);
+    struct fs_file *file;
+    assert_int_equal(fs_open(disk->fs, at(disk, "a"), FS_READ | FS_WRITE | FS_CREATE, &file, &info),
+                     ERR_OK);
+    assert_int_equal(fs_pwritev(file, parts, 6, 77, &info), ERR_OK);
+    size_t len;
+    assert_int_equal(fs_pread(file, back, total + 1, 77, &len, &info), ERR_OK);
+    assert_int_equal(len, total);
+    assert_memory_equal(back, data, total);
+    fs_close(file);
+    free(data);
+    free(back);
+}
+
 static void test_open_flags(void **state)
 {
     struct disk *disk = *state;
@@ -535,6 +564,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         BOTH(test_read_write),
+        BOTH(test_large_write),
         BOTH(test_open_flags),
         BOTH(test_lock),
         BOTH(test_names),
