@@ -41,6 +41,7 @@ FAULT_DEFINE(fault_write, "fs.write")
 FAULT_DEFINE(fault_sync, "fs.sync")
 FAULT_DEFINE(fault_truncate, "fs.truncate")
 FAULT_DEFINE(fault_zero, "fs.zero")
+FAULT_DEFINE(fault_reserve, "fs.reserve")
 FAULT_DEFINE(fault_rename, "fs.rename")
 FAULT_DEFINE(fault_unlink, "fs.unlink")
 FAULT_DEFINE(fault_mkdir, "fs.mkdir")
@@ -279,6 +280,12 @@ enum err fs_zero(struct fs_file *file, uint64_t pos, uint64_t len, struct err_in
         len -= bytes;
     }
     return ERR_OK;
+}
+
+bool fs_reserve(struct fs_file *file, uint64_t pos, uint64_t len)
+{
+    ASSERT(file && len > 0);
+    return fault_check(&fault_reserve) == ERR_OK && file->fs->ops->reserve(file, pos, len) == 0;
 }
 
 enum err fs_size(struct fs_file *file, uint64_t *ret_size, struct err_info *info)

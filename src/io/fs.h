@@ -71,6 +71,10 @@ MUST_CHECK enum err fs_truncate(struct fs_file *file, uint64_t size, struct err_
  * Does not sync. */
 MUST_CHECK enum err fs_zero(struct fs_file *file, uint64_t pos, uint64_t len,
                             struct err_info *info);
+/* Sets blocks aside for [pos, pos + len) without growing the file, so that writes there need none to
+ * be found. An optimisation that may be refused (false): no space, or a file system without it. A
+ * truncation gives them back. */
+bool fs_reserve(struct fs_file *file, uint64_t pos, uint64_t len);
 MUST_CHECK enum err fs_size(struct fs_file *file, uint64_t *ret_size, struct err_info *info);
 const char *fs_file_path(const struct fs_file *file);
 

@@ -27,6 +27,7 @@ struct fs_ops {
                    size_t *ret_len);
     int (*sync)(struct fs_file *file);
     int (*truncate)(struct fs_file *file, uint64_t size);
+    int (*reserve)(struct fs_file *file, uint64_t pos, uint64_t len); /* the size stays */
     int (*size)(struct fs_file *file, uint64_t *ret_size);
     int (*rename)(struct fs *fs, const char *from, const char *to);
     int (*unlink)(struct fs *fs, const char *path);

@@ -120,6 +120,12 @@ static int posix_truncate(struct fs_file *file, uint64_t size)
     return ftruncate(posix_of(file)->fd, (off_t)size) == 0 ? 0 : errno;
 }
 
+static int posix_reserve(struct fs_file *file, uint64_t pos, uint64_t len)
+{
+    int rc = fallocate(posix_of(file)->fd, FALLOC_FL_KEEP_SIZE, (off_t)pos, (off_t)len);
+    return rc == 0 ? 0 : errno;
+}
+
 static int posix_size(struct fs_file *file, uint64_t *ret_size)
 {
     struct stat st;
@@ -222,6 +228,7 @@ static const struct fs_ops posix_ops = {
     .pwritev = posix_pwritev,
     .sync = posix_sync,
     .truncate = posix_truncate,
+    .reserve = posix_reserve,
     .size = posix_size,
     .rename = posix_rename,
     .unlink = posix_unlink,

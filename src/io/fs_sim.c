@@ -731,6 +731,12 @@ static int sim_truncate(struct fs_file *base, uint64_t size)
     return 0;
 }
 
+/* Space is not told apart from bytes here: nothing to set aside. */
+static int sim_reserve(struct fs_file *base, uint64_t pos, uint64_t len)
+{
+    return len > SIM_FILE_MAX - pos ? EFBIG : file_check(file_of(base));
+}
+
 static int sim_size(struct fs_file *base, uint64_t *ret_size)
 {
     struct sim_file *file = file_of(base);
@@ -1071,6 +1077,7 @@ static const struct fs_ops sim_ops = {
     .pwritev = sim_pwritev,
     .sync = sim_sync,
     .truncate = sim_truncate,
+    .reserve = sim_reserve,
     .size = sim_size,
     .rename = sim_rename,
     .unlink = sim_unlink,

@@ -77,7 +77,8 @@ static void close_files(struct seglog *seglog)
     }
 }
 
-/* Cuts the zeros behind the data, so that the next start has nothing to look at. */
+/* Cuts the zeros behind the data, so that the next start has nothing to look at, and gives reserved
+ * blocks back. */
 static void close_run(struct work *work)
 {
     struct seglog_op *op = CONTAINER_OF(work, struct seglog_op, work);
@@ -85,7 +86,9 @@ static void close_run(struct work *work)
     struct segment *active = seglog_active(seglog);
     char path[SEGLOG_PATH_MAX];
     close_files(seglog);
-    if (seglog->life == SEGLOG_OFFLINE || active->zeroed <= active->bytes ||
+    bool ahead = active->zeroed > active->bytes ||
+                 (active->reserved > active->bytes && active->reserved != UINT64_MAX);
+    if (seglog->life == SEGLOG_OFFLINE || !ahead ||
         !segment_path(path, seglog->dir, active->base, ".log"))
         return;
     struct fs_file *file;

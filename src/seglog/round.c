@@ -77,6 +77,22 @@ static void segment_zero_ahead(struct segment *segment, uint64_t end, uint64_t l
     ASSERT(segment->zeroed >= end);
 }
 
+/*
+ * Sets blocks aside, as many again as are written already: a write there takes a third less time in
+ * the kernel. Not for small segments, which would use twice their space. Best effort.
+ */
+static void segment_reserve(struct segment *segment, uint64_t end, uint64_t limit)
+{
+    if (end <= segment->reserved || end <= segment->zeroed || end < RESERVE_STEP_MIN)
+        return;
+    uint64_t from = segment->reserved > segment->zeroed ? segment->reserved : segment->zeroed;
+    uint64_t to = end + (end < RESERVE_STEP_MAX ? end : RESERVE_STEP_MAX);
+    if (to > limit)
+        to = limit > end ? limit : end;
+    ASSERT(from < to);
+    segment->reserved = fs_reserve(segment->file, from, to - from) ? to : UINT64_MAX;
+}
+
 static enum err extent_write(struct round *round, struct round_job *job,
                              struct round_extent *extent)
 {
@@ -86,13 +102,17 @@ static enum err extent_write(struct round *round, struct round_job *job,
         if (err)
             return err;
     }
+    uint64_t end = extent->pos.value + extent->bytes;
+    uint64_t limit = job->seglog->config.segment_bytes;
+    bool zeros = job->way == SYNC_DIRECT && extent->bytes < RESERVE_DIRECT_MIN;
+    if (!zeros)
+        segment_reserve(segment, end, limit);
     enum err err = fs_pwritev(segment->file, round->parts + extent->part_first, extent->part_count,
                               extent->pos.value, &job->info);
     if (err)
         return err;
-    uint64_t end = extent->pos.value + extent->bytes;
-    if (job->way == SYNC_DIRECT)
-        segment_zero_ahead(segment, end, job->seglog->config.segment_bytes);
+    if (zeros)
+        segment_zero_ahead(segment, end, limit);
     else if (end > segment->zeroed)
         segment->zeroed = end;
     return ERR_OK;
@@ -119,7 +139,7 @@ static enum err job_undo(struct round *round, struct round_job *job, uint32_t ex
             enum err err = fs_truncate(segment->file, extent->pos.value, &job->info);
             if (err)
                 return err;
-            segment->zeroed = extent->pos.value;
+            segment->zeroed = segment->reserved = extent->pos.value;
         }
     }
     return ERR_OK;

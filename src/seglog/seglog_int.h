@@ -24,7 +24,10 @@ enum {
     SEGMENTS_MAX = 1 << 20,
     CHECKPOINT_EVERY_BYTES = 64 * 1024 * 1024,
     ZERO_STEP_MIN = 1024 * 1024,
-    ZERO_STEP_MAX = 8 * 1024 * 1024
+    ZERO_STEP_MAX = 8 * 1024 * 1024,
+    RESERVE_STEP_MIN = 256 * 1024,
+    RESERVE_STEP_MAX = 8 * 1024 * 1024,
+    RESERVE_DIRECT_MIN = 1024 * 1024 /* bytes of one write that are synced without zeros ahead */
 };
 
 /* ---- segment.c
@@ -70,6 +73,7 @@ struct segment {
     struct fs_file *file; /* worker; NULL: to be opened by the next write */
     uint64_t zeroed;      /* worker: size of the file, bytes behind the data are zeros */
     uint32_t zero_step;   /* worker */
+    uint64_t reserved;    /* worker: blocks are set aside up to here; UINT64_MAX: not to be had */
 };
 
 struct segment *segment_create(struct record_offset base, int64_t now_ms);

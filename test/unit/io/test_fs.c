@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -140,6 +141,39 @@ static void test_large_write(void **state)
     fs_close(file);
     free(data);
     free(back);
+}
+
+static uint64_t blocks_of(const char *path)
+{
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return (uint64_t)st.st_blocks * 512;
+}
+
+/* What is set aside takes space but is not part of the file; a truncation gives it back. */
+static void test_reserve(void **state)
+{
+    struct disk *disk = *state;
+    const char *path = at(disk, "a");
+    struct err_info info;
+    struct fs_file *file;
+    assert_int_equal(fs_open(disk->fs, path, FS_READ | FS_WRITE | FS_CREATE, &file, &info), ERR_OK);
+    assert_int_equal(fs_pwrite(file, "0123456789", 10, 0, &info), ERR_OK);
+    assert_true(fs_reserve(file, 10, 1 << 20));
+    uint64_t size;
+    assert_int_equal(fs_size(file, &size, &info), ERR_OK);
+    assert_int_equal(size, 10);
+    assert_true(blocks_of(path) >= 1 << 20);
+    assert_int_equal(fs_truncate(file, 10, &info), ERR_OK);
+    assert_true(blocks_of(path) < 1 << 20);
+    char data[11];
+    size_t len;
+    assert_int_equal(fs_pread(file, data, sizeof(data), 0, &len, &info), ERR_OK);
+    assert_int_equal(len, 10);
+    assert_memory_equal(data, "0123456789", 10);
+    assert_true(fault_arm("fs.reserve", 0, 1, ERR_DISK_FULL));
+    assert_false(fs_reserve(file, 10, 1 << 20));
+    fs_close(file);
 }
 
 static void test_open_flags(void **state)
@@ -565,6 +599,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BOTH(test_read_write),
         BOTH(test_large_write),
+        {"test_reserve on POSIX", test_reserve, setup_posix, teardown, NULL},
         BOTH(test_open_flags),
         BOTH(test_lock),
         BOTH(test_names),

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -71,6 +72,39 @@ static void append_and_read(void **state)
     assert_int_equal(read.bytes, 0);
     log_rig_close(&rig, seglog);
     log_rig_end(&rig);
+}
+
+static uint64_t blocks_of(const struct log_rig *rig, uint64_t *ret_size)
+{
+    char path[512];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/topics/orders-0/00000000000000000000.log", rig->dir);
+    assert_int_equal(stat(path, &st), 0);
+    *ret_size = (uint64_t)st.st_size;
+    return (uint64_t)st.st_blocks * 512;
+}
+
+/* Large writes go to blocks set aside ahead, durable or not; the file ends with the data, and a close
+ * gives the rest back. */
+static void large_writes_reserve(void **state)
+{
+    (void)state;
+    for (enum seglog_ack ack = SEGLOG_ACK_WRITTEN; ack <= SEGLOG_ACK_DURABLE; ack++) {
+        struct log_rig rig;
+        log_rig_start(&rig, NULL);
+        struct seglog *seglog = log_rig_open(&rig, "orders-0", 1, NULL);
+        struct iobuf_range batch = log_rig_blob(3 << 20, t0);
+        uint64_t bytes = batch.bytes.len, size;
+        assert_int_equal(log_rig_append(&rig, seglog, batch, ack, NULL), ERR_OK);
+        uint64_t blocks = blocks_of(&rig, &size);
+        assert_int_equal(size, bytes);
+        assert_true(blocks > 2 * bytes - 65536 && blocks < 2 * bytes + 65536);
+        expect_range(&rig, seglog, 0, 1);
+        log_rig_close(&rig, seglog);
+        assert_true(blocks_of(&rig, &size) < bytes + 65536);
+        assert_int_equal(size, bytes);
+        log_rig_end(&rig);
+    }
 }
 
 static void invisible_until_written(void **state)
@@ -443,6 +477,7 @@ static void epochs_are_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(large_writes_reserve),
         cmocka_unit_test(append_and_read),           cmocka_unit_test(invisible_until_written),
         cmocka_unit_test(survives_close_and_kill),   cmocka_unit_test(cold_reads),
         cmocka_unit_test(cold_reads_take_turns),     cmocka_unit_test(retention_by_size_and_time),
