@@ -64,6 +64,7 @@ struct stream {
     size_t in_need;  /* on_data waits for so many bytes */
     size_t in_trust; /* largest frame that this peer really sent */
     size_t in_chunk;
+    size_t in_last; /* consumed last: what a sender of large frames is likely to send again */
     bool in_pinned;
 
     struct iobuf_range *segs;
@@ -130,11 +131,13 @@ static size_t stream_have(const struct stream *stream)
 }
 
 /* Size of the next block: as large as the frame where the peer has shown it sends such frames, else
- * growing with what came. */
+ * growing with what came. A large frame is expected to be followed by one of about its size. */
 static size_t stream_block_size(const struct stream *stream)
 {
     size_t have = stream_have(stream);
     size_t want = stream->in_need > have ? stream->in_need : have + 1;
+    if (stream->in_last > STREAM_CHUNK_MAX && want < stream->in_last + stream->in_last / 8)
+        want = stream->in_last + stream->in_last / 8;
     size_t most = 2 * (have > stream->in_trust ? have : stream->in_trust);
     if (most < STREAM_CHUNK_MAX)
         most = STREAM_CHUNK_MAX;
@@ -214,6 +217,22 @@ static void stream_offer_eof(struct stream *stream)
         stream_close(stream);
 }
 
+/*
+ * How much to read at once. A large frame gets a block of its own: what is read beyond its end would
+ * have to be copied to the next block.
+ */
+static size_t stream_read_size(const struct stream *stream)
+{
+    size_t have = stream_have(stream);
+    size_t room = iobuf_cap(stream->in) - stream->in_end;
+    size_t frame = stream->in_need > have ? stream->in_need : stream->in_last;
+    if (frame > STREAM_CHUNK_MAX && frame > have && room > frame - have)
+        room = frame - have;
+    size_t allowed = stream->config.in_limit - have;
+    ASSERT(room > 0 && allowed > 0);
+    return room < allowed ? room : allowed;
+}
+
 /* Reads once. False: nothing more now. */
 static bool stream_fill(struct stream *stream, size_t *ret_len)
 {
@@ -223,10 +242,7 @@ static bool stream_fill(struct stream *stream, size_t *ret_len)
                    stream_have(stream) >= stream->config.in_limit ? ERR_LIMIT : ERR_NO_MEMORY);
         return false;
     }
-    size_t room = iobuf_cap(stream->in) - stream->in_end;
-    size_t allowed = stream->config.in_limit - stream_have(stream);
-    if (room > allowed)
-        room = allowed;
+    size_t room = stream_read_size(stream);
     size_t got = 0;
     enum conn_io io =
         stream_transport_recv(stream, iobuf_data(stream->in) + stream->in_end, room, &got);
@@ -299,6 +315,7 @@ void stream_consume(struct stream *stream, size_t n)
     ASSERT(n <= stream_have(stream));
     stream->in_start += n;
     stream->in_need = 0;
+    stream->in_last = n;
 }
 
 enum err stream_need(struct stream *stream, size_t total)

@@ -22,6 +22,7 @@ struct side {
     unsigned pin_count;
     size_t want; /* frame length of side_frames */
     bool hold;
+    unsigned hold_from; /* first frame to pin */
 };
 
 static void side_close(struct stream *stream, enum err reason, void *arg)
@@ -51,7 +52,7 @@ static void side_frames(struct stream *stream, void *arg)
     while (input.len >= side->want) {
         assert_int_equal(input.data[0], side->frames & 0xff);
         assert_int_equal(input.data[side->want - 1], side->frames & 0xff);
-        if (side->pin_count < 4 && side->hold)
+        if (side->pin_count < 4 && side->hold && side->frames >= side->hold_from)
             side->pins[side->pin_count++] = stream_pin(stream, slice_sub(input, 0, side->want));
         stream_consume(stream, side->want);
         side->frames++;
@@ -59,6 +60,26 @@ static void side_frames(struct stream *stream, void *arg)
     }
     if (input.len > 0)
         assert_int_equal(stream_need(stream, side->want), ERR_OK);
+}
+
+/* Frames that begin with their length, filled with their number. */
+static void side_lengths(struct stream *stream, void *arg)
+{
+    struct side *side = arg;
+    for (;;) {
+        struct slice input = stream_input(stream);
+        uint32_t len = 4;
+        if (input.len >= 4)
+            memcpy(&len, input.data, 4);
+        if (input.len < len) {
+            assert_int_equal(stream_need(stream, len), ERR_OK);
+            return;
+        }
+        for (size_t i = 4; i < len; i += 1 + len / 64)
+            assert_int_equal(input.data[i], side->frames & 0xff);
+        stream_consume(stream, len);
+        side->frames++;
+    }
 }
 
 static void side_count(struct stream *stream, void *arg)
@@ -76,6 +97,7 @@ static void side_echo(struct stream *stream, void *arg)
 }
 
 static const struct stream_ops ops_frames = {side_frames, side_drain, side_close, NULL};
+static const struct stream_ops ops_lengths = {side_lengths, side_drain, side_close, NULL};
 static const struct stream_ops ops_count = {side_count, side_drain, side_close, NULL};
 static const struct stream_ops ops_echo = {side_echo, side_drain, side_close, NULL};
 static const struct stream_ops ops_half = {side_count, side_drain, side_close, side_eof};
@@ -136,6 +158,49 @@ static void test_frames(void **state)
         RIG_UNTIL(rig, server.frames == counts[i]);
         finish(rig, &server, &client, listener);
     }
+}
+
+/* Large frames each lie at the start of a block of their own: none pins another. */
+static void test_large_frames(void **state)
+{
+    struct rig *rig = *state;
+    struct side server = {.ops = &ops_frames, .want = 700001, .hold = true, .hold_from = 8};
+    struct side client = {.ops = &ops_count, .config.out_limit = 64 << 20};
+    struct listener *listener = pair(rig, &server, &client);
+    send_frames(client.stream, 12, 700001);
+    RIG_UNTIL(rig, server.frames == 12);
+    finish(rig, &server, &client, listener);
+    assert_int_equal(server.pin_count, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        const struct iobuf_range *pin = &server.pins[i];
+        assert_ptr_equal(pin->bytes.data, iobuf_data(pin->buf));
+        assert_int_equal(pin->bytes.data[350000], 8 + i);
+        assert_true(i == 0 || pin->buf != server.pins[i - 1].buf);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        iobuf_unref(server.pins[i].buf);
+}
+
+/* Frames that grow and shrink from one to the next, large and small. */
+static void test_mixed_frames(void **state)
+{
+    static const uint32_t lens[] = {1000000, 1000300, 999000, 40, 2000000, 7, 300000, 5, 1500000, 4};
+    struct rig *rig = *state;
+    struct side server = {.ops = &ops_lengths};
+    struct side client = {.ops = &ops_count, .config.out_limit = 64 << 20};
+    server.config.in_limit = client.config.in_limit = 4 << 20;
+    struct listener *listener = pair(rig, &server, &client);
+    uint8_t *frame = malloc(2000000);
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < 10; i++) {
+            memset(frame, (int)(round * 10 + i), lens[i]);
+            memcpy(frame, &lens[i], sizeof(lens[i]));
+            stream_write(client.stream, slice_make(frame, lens[i]));
+        }
+    }
+    RIG_UNTIL(rig, server.frames == 30);
+    free(frame);
+    finish(rig, &server, &client, listener);
 }
 
 /* Pinned frames keep their bytes while the stream goes on reading and after it is gone. */
@@ -427,6 +492,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         BOTH(test_frames),           BOTH(test_pins),
+        BOTH(test_large_frames),     BOTH(test_mixed_frames),
         BOTH(test_ranges),           BOTH(test_back_pressure),
         BOTH(test_stall_and_resume), BOTH(test_close_flushes),
         BOTH(test_half_close),       BOTH(test_idle),
