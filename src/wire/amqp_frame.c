@@ -8,8 +8,9 @@
  *
  * Invariants
  *  (1) A frame is reported only when all its bytes are there and its size passes the limit.
- *  (2) Sections come in rising order; only data and sequence sections repeat, and kinds of body do
- * not mix.
+ *  (2) Sections come in rising order, but delivery annotations may come late: one SDK puts them
+ * behind the body. Only data and sequence sections repeat, with nothing between them, and kinds of
+ * body do not mix.
  *
  * Ownership and shard: pure functions; any thread.
  *
@@ -67,6 +68,7 @@ void amqp_frame_end(struct bytebuf *buf, size_t mark)
 
 enum {
     SECTION_HEADER = 0x70,
+    SECTION_DELIVERY,
     SECTION_DATA = 0x75,
     SECTION_SEQUENCE,
     SECTION_VALUE,
@@ -88,7 +90,7 @@ static bool section_take(const struct amqp_value *section, struct amqp_message *
     case SECTION_HEADER:
         message->header = section->raw;
         return value.type == AMQP_LIST;
-    case 0x71:
+    case SECTION_DELIVERY:
         return section_map(&value, &message->delivery_annotations);
     case 0x72:
         return section_map(&value, &message->message_annotations);
@@ -116,6 +118,19 @@ static bool section_take(const struct amqp_value *section, struct amqp_message *
     }
 }
 
+/* Whether a section may follow the one of code last. Delivery annotations that come late count as
+ * the end of the body that they follow. */
+static bool section_fits(const struct amqp_message *message, uint64_t last, uint64_t code)
+{
+    bool repeats = code == last && (last == SECTION_DATA || last == SECTION_SEQUENCE);
+    if (code == SECTION_DELIVERY)
+        return !message->delivery_annotations.data;
+    if (code <= last && !repeats)
+        return false;
+    bool is_body = code >= SECTION_DATA && code <= SECTION_VALUE;
+    return !is_body || repeats || message->body_count == 0; /* no second kind of body */
+}
+
 bool amqp_message_scan(struct slice bytes, struct amqp_message *ret_message)
 {
     *ret_message = (struct amqp_message){0};
@@ -124,14 +139,12 @@ bool amqp_message_scan(struct slice bytes, struct amqp_message *ret_message)
         struct amqp_value section;
         if (!amqp_value_read(&bytes, &section) || section.type != AMQP_DESCRIBED)
             return false;
-        bool repeats = section.code == last && (last == SECTION_DATA || last == SECTION_SEQUENCE);
-        if (section.code <= last && !repeats)
+        if (!section_fits(ret_message, last, section.code) || !section_take(&section, ret_message))
             return false;
-        if (section.code > SECTION_DATA && section.code < SECTION_FOOTER && last >= SECTION_DATA &&
-            !repeats)
-            return false; /* another kind of body */
-        if (!section_take(&section, ret_message))
-            return false;
+        if (section.code == SECTION_DELIVERY && last >= SECTION_DATA) {
+            last = last < SECTION_VALUE ? SECTION_VALUE : last;
+            continue;
+        }
         if (section.code >= SECTION_DATA && section.code <= SECTION_VALUE) {
             if (ret_message->body_count == 0)
                 ret_message->body.data = section.raw.data;
@@ -139,7 +152,8 @@ bool amqp_message_scan(struct slice bytes, struct amqp_message *ret_message)
                 (size_t)(section.raw.data + section.raw.len - ret_message->body.data);
             ret_message->body_count++;
         }
-        last = section.code;
+        if (section.code > last)
+            last = section.code;
     }
     return true;
 }

@@ -349,16 +349,31 @@ static void test_messages(void **state)
     assert_int_equal(message.footer.len, 6);
     assert_true(amqp_message_scan(SLICE_NULL, &message));
     assert_int_equal(message.body_kind, AMQP_BODY_NONE);
+    static const char *const late[] = {
+        "00 53 75 a0 01 61 00 53 71 c1 01 00", /* delivery annotations behind the body */
+        "00 53 75 a0 01 61 00 53 71 c1 01 00 00 53 78 c1 01 00",
+        "00 53 73 45 00 53 71 c1 01 00 00 53 75 a0 01 61",
+        "00 53 75 a0 01 61 00 53 78 c1 01 00 00 53 71 c1 01 00",
+    };
+    for (size_t i = 0; i < sizeof(late) / sizeof(late[0]); i++) {
+        if (!amqp_message_scan(hex(late[i], out), &message))
+            fail_msg("refused: %s", late[i]);
+        assert_int_equal(message.body.len, 6);
+        assert_int_equal(message.delivery_annotations.len, 3);
+    }
     static const char *const bad[] = {
-        "00 53 75 a1 01 61",             /* data holds text */
-        "00 53 73 45 00 53 72 c1 01 00", /* order */
-        "00 53 77 40 00 53 77 40",       /* two values */
-        "00 53 75 a0 00 00 53 77 40",    /* mixed bodies */
-        "00 53 79 45",                   /* unknown section */
-        "00 53 75 a0 05 61",             /* truncated */
-        "a0 01 61",                      /* no section */
-        "00 53 74 a0 00",                /* not a map */
-        "00 53 73 45 00 53 73 45",       /* twice */
+        "00 53 71 c1 01 00 00 53 75 a0 01 61 00 53 71 c1 01 00", /* twice */
+        "00 53 75 a0 01 61 00 53 71 c1 01 00 00 53 75 a0 01 61", /* inside of the body */
+        "00 53 77 40 00 53 71 c1 01 00 00 53 72 c1 01 00",       /* order behind it */
+        "00 53 75 a1 01 61",                                     /* data holds text */
+        "00 53 73 45 00 53 72 c1 01 00",                         /* order */
+        "00 53 77 40 00 53 77 40",                               /* two values */
+        "00 53 75 a0 00 00 53 77 40",                            /* mixed bodies */
+        "00 53 79 45",                                           /* unknown section */
+        "00 53 75 a0 05 61",                                     /* truncated */
+        "a0 01 61",                                              /* no section */
+        "00 53 74 a0 00",                                        /* not a map */
+        "00 53 73 45 00 53 73 45",                               /* twice */
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         if (amqp_message_scan(hex(bad[i], out), &message))
