@@ -611,7 +611,9 @@ def test_epochs(server, fresh):
         assert "New receiver 'high' with higher epoch of '5' is created hence current receiver 'low' with epoch '1'" in (
             stolen[2].value[1])
         _, refused = late.attach(0, source(fresh), True, {EPOCH: 4})
-        assert condition_of(refused) == "amqp:link:stolen" and "'high'" in refused[2].value[1]
+        assert condition_of(refused) == "amqp:link:stolen"
+        assert "Receiver 'high' with a higher epoch '5' already exists. Receiver 'nil' with epoch 4 cannot" in (
+            refused[2].value[1])  # a client's own tests compare it
         _, refused = late.attach(0, source(fresh), True)
         assert condition_of(refused) == "amqp:link:stolen"
         assert len(equal.attach(0, source(fresh), True, {EPOCH: 5})) == 14

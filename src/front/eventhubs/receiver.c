@@ -181,7 +181,7 @@ static void seat_refused(struct eh_link *link, const struct eh_seat *seat)
     if (seat->answer == EH_SEAT_EPOCH_HIGHER && seat->has_epoch)
         eh_link_fail_text(
             link, "amqp:link:stolen",
-            "Receiver '%s' with a higher epoch of '%lld' already exists. Receiver '%s' with epoch "
+            "Receiver '%s' with a higher epoch '%lld' already exists. Receiver '%s' with epoch "
             "%lld "
             "cannot be created. Make sure you are creating receiver with increasing epoch value to "
             "ensure "
@@ -189,7 +189,7 @@ static void seat_refused(struct eh_link *link, const struct eh_seat *seat)
             other, (long long)seat->other_epoch, name, (long long)seat->epoch);
     else if (seat->answer == EH_SEAT_EPOCH_HIGHER)
         eh_link_fail_text(link, "amqp:link:stolen",
-                          "Receiver '%s' with a higher epoch of '%lld' already exists. Receiver "
+                          "Receiver '%s' with a higher epoch '%lld' already exists. Receiver "
                           "'%s' without epoch "
                           "cannot be created while it is connected.",
                           other, (long long)seat->other_epoch, name);
