@@ -1,4 +1,4 @@
-"""@azure/event-hubs for JS, unmodified, run by Node."""
+"""@azure/event-hubs for JS and rhea, the AMQP client below it, unmodified, run by Node."""
 import os
 import pathlib
 import shutil
@@ -31,13 +31,23 @@ def node(*arguments):
     return ["node", *(["--experimental-global-webcrypto"] if old else []), *arguments]
 
 
-def test_event_hubs_client(server, unique, modules):
-    hub = make_hub(server, unique("js"), 2)
-    script = modules / f"eventhubs-{os.getpid()}.mjs"
-    shutil.copy(HERE / "eventhubs.mjs", script)
-    good = server.eventhub_connection
-    done = subprocess.run(node(str(script), good, hub, good.replace("SAS_KEY_VALUE", "WRONG")), cwd=modules,
-                          capture_output=True, text=True, timeout=110)
+def run(modules, name, *arguments):
+    """Standard output of one of the scripts, which must succeed."""
+    script = modules / f"{name}-{os.getpid()}.mjs"
+    shutil.copy(HERE / f"{name}.mjs", script)
+    done = subprocess.run(node(str(script), *arguments), cwd=modules, capture_output=True, text=True, timeout=110)
     script.unlink()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("ok ") == 9, done.stdout
+    return done.stdout
+
+
+def test_event_hubs_client(server, unique, modules):
+    hub = make_hub(server, unique("js"), 2)
+    good = server.eventhub_connection
+    out = run(modules, "eventhubs", good, hub, good.replace("SAS_KEY_VALUE", "WRONG"))
+    assert out.count("ok ") == 9, out
+
+
+def test_rhea(server, unique, modules):
+    hub = make_hub(server, unique("rhea"), 1)
+    assert "round trip holds" in run(modules, "rhea", server.amqp, hub)
