@@ -8,7 +8,7 @@ from azure.eventhub import EventData, EventHubConsumerClient, EventHubProducerCl
 from azure.eventhub.aio import EventHubConsumerClient as AioConsumer
 from azure.eventhub.aio import EventHubProducerClient as AioProducer
 from azure.eventhub.exceptions import AuthenticationError, ConnectError, EventHubError, EventDataSendError
-from eventhubs_fixtures import make_hub, receive
+from eventhubs_fixtures import make_hub, receive, wait_until
 
 FAST = {"retry_total": 0}
 
@@ -336,3 +336,30 @@ def test_acknowledged_events_survive_kill(start_server, unique):
     server = start_server(data=server.data)
     got = receive(consumer(server, hub), 200)
     assert [event.body_as_str() for _, event in got] == [str(number) for number in range(200)]
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_clients_outlive_a_restart(start_server, unique, end):
+    """The same producer and consumer go on after it; nothing is lost."""
+    server = start_server()
+    server.fix_ports()
+    hub = make_hub(server, unique("restart"), 1)
+    got, wrong = [], []
+    patient = {"retry_total": 20, "retry_backoff_factor": 0.1}
+    reader, writer = consumer(server, hub, **patient), producer(server, hub, **patient)
+    worker = threading.Thread(target=lambda: reader.receive(
+        lambda _, event: got.append(event.body_as_str()), on_error=lambda _, error: wrong.append(error), partition_id="0",
+        starting_position="-1"))
+    try:
+        writer.send_batch([EventData("before")], partition_id="0")
+        worker.start()
+        wait_until(lambda: "before" in got)
+        getattr(server, end)()
+        server.start()
+        writer.send_batch([EventData("after")], partition_id="0")
+        wait_until(lambda: "after" in got, 30)
+    finally:
+        writer.close()
+        reader.close()
+        worker.join(20)
+    assert got[0] == "before" and got[-1] == "after", (got, wrong)
