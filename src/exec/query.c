@@ -21,47 +21,6 @@
 
 enum { RESUME_WINDOW = 16 << 10, SCRATCH_MAX = 64 << 20 };
 
-struct node_state {
-    const struct plan_node *plan;
-    struct exec_expr *where;
-    struct exec_expr **exprs;
-    struct column **columns; /* what readers see */
-    struct column *storage;
-
-    /* scans only */
-    struct json_scan *scan;
-    struct json_cell *cells;
-    struct exec_expr *timestamp;
-    int64_t *times;
-    struct slice *docs;
-    uint16_t *kept; /* rows that declared types and times leave */
-    uint32_t count;
-};
-
-/* An event waiting for its turn. */
-struct held {
-    int64_t time;
-    uint64_t order;
-    struct slice doc;
-    uint32_t node;
-};
-
-struct exec_query {
-    const struct plan *plan;
-    struct exec_options options;
-    struct exec_counts counts;
-    struct arena *arena;
-    struct arena *batch_arena;
-    struct exec_ctx ctx;
-    struct node_state *nodes; /* by plan_node.id */
-    struct slice **labels;    /* by position of the route */
-    struct held *held;
-    size_t held_count;
-    size_t held_cap;
-    bool replaying;
-    bool failed;
-};
-
 static bool scan_create(struct exec_query *query, struct node_state *node)
 {
     const struct plan_node *plan = node->plan;
@@ -121,6 +80,8 @@ static bool node_create(struct exec_query *query, const struct plan_node *plan)
     node->storage = ARENA_ARRAY(query->arena, struct column, plan->column_count + 1);
     if (node->columns == NULL || node->storage == NULL)
         return false;
+    if (plan->kind == PLAN_APPLY)
+        return exec_apply_create(query, node);
     return plan->kind == PLAN_SCAN ? scan_create(query, node) : select_create(query, node);
 }
 
@@ -245,17 +206,21 @@ static enum err select_columns(struct node_state *node, const struct exec_batch 
 }
 
 /* Sends a node's rows to the selects that read it, and theirs on. Depth: the number of steps. */
-static enum err send_rows(struct exec_query *query, const struct node_state *from,
-                          const struct exec_batch *batch, struct err_info *info)
+enum err exec_query_send(struct exec_query *query, const struct node_state *from,
+                         const struct exec_batch *batch, struct err_info *info)
 {
     enum err err = ERR_OK;
 
     for (const struct plan_node *plan = from->plan->next; plan != NULL && err == ERR_OK;
          plan = plan->next) {
-        if (plan->kind != PLAN_SELECT || plan->child != from->plan || !plan->used)
+        if (plan->kind == PLAN_SCAN || plan->child != from->plan || !plan->used)
             continue;
         struct node_state *node = &query->nodes[plan->id];
         struct exec_batch rows = *batch;
+        if (plan->kind == PLAN_APPLY) {
+            err = exec_apply_rows(query, node, batch, info);
+            continue;
+        }
         if (node->where != NULL)
             err = exec_expr_filter(node->where, batch, batch->sel, &rows.sel);
         if (err != ERR_OK || rows.sel->count == 0)
@@ -265,7 +230,7 @@ static enum err send_rows(struct exec_query *query, const struct node_state *fro
         if (err == ERR_OK)
             err = route_rows(query, node, rows.sel, info);
         if (err == ERR_OK)
-            err = send_rows(query, node, &rows, info);
+            err = exec_query_send(query, node, &rows, info);
     }
     return err;
 }
@@ -383,7 +348,7 @@ static enum err scan_send(struct exec_query *query, struct node_state *node, str
         if (!hold_rows(query, node, batch.sel))
             err = err_info_set(info, ERR_NO_MEMORY, "out of memory for the held events");
     } else if (err == ERR_OK && batch.sel->count > 0) {
-        err = send_rows(query, node, &batch, info);
+        err = exec_query_send(query, node, &batch, info);
     }
     node->count = 0;
     arena_reset(query->batch_arena);

@@ -52,9 +52,10 @@ static struct plan_expr *null_const(struct builder *builder, struct sql_span spa
 
 uint32_t plan_node_column(struct builder *builder, struct plan_node *node, struct plan_expr *expr)
 {
-    ASSERT(node->kind == PLAN_SELECT);
-    for (uint32_t i = 0; i < node->column_count && expr->op == PLAN_COLUMN; i++) {
-        if (node->columns[i]->op == PLAN_COLUMN && node->columns[i]->column == expr->column)
+    ASSERT(node->kind != PLAN_SCAN);
+    bool shared = expr->op == PLAN_COLUMN || expr->op >= PLAN_APPLY_KEY;
+    for (uint32_t i = 0; i < node->column_count && shared; i++) {
+        if (node->columns[i]->op == expr->op && node->columns[i]->column == expr->column)
             return i;
     }
     if (node->column_count == PLAN_COLUMNS_MAX) {
@@ -119,13 +120,34 @@ uint32_t plan_scan_path(struct builder *builder, struct plan_node *scan, const s
     return scan->column_count++;
 }
 
+/* The column of an apply behind a field of its record. */
+static uint32_t apply_field(struct builder *builder, struct plan_node *node,
+                            const struct slice *parts, uint32_t count, struct sql_span span)
+{
+    const char *key = node->apply_record ? "PropertyName" : "ArrayIndex";
+    const char *value = node->apply_record ? "PropertyValue" : "ArrayValue";
+    enum plan_op op = PLAN_APPLY_VALUE;
+
+    ASSERT(node->kind == PLAN_APPLY);
+    if (count != 1)
+        return UINT32_MAX;
+    if (slice_equal_nocase(parts[0], slice_cstr(key)))
+        op = PLAN_APPLY_KEY;
+    else if (!slice_equal_nocase(parts[0], slice_cstr(value)))
+        return UINT32_MAX;
+    struct plan_expr *expr = plan_expr_new(builder, op, span);
+    return expr == NULL ? UINT32_MAX : plan_node_column(builder, node, expr);
+}
+
 uint32_t plan_path_below(struct builder *builder, struct plan_node *node, uint32_t column,
                          const struct slice *parts, uint32_t count)
 {
     struct slice whole[32];
 
     ASSERT(column < node->column_count);
-    if (node->kind == PLAN_SELECT) {
+    if (node->kind != PLAN_SCAN) {
+        if (node->columns[column]->op == PLAN_APPLY_RECORD)
+            return apply_field(builder, node, parts, count, node->columns[column]->span);
         if (node->columns[column]->op != PLAN_COLUMN)
             return UINT32_MAX;
         uint32_t below =
@@ -158,8 +180,10 @@ static struct plan_expr *bind_below(struct builder *builder, const struct branch
     uint32_t below = plan_path_below(builder, branch->node, column, parts, count);
     if (below != UINT32_MAX)
         return plan_expr_column(builder, below, span);
-    struct plan_expr *value = plan_expr_column(builder, column, span);
-    for (uint32_t i = 0; i < count && value != NULL; i++) {
+    uint32_t first = plan_path_below(builder, branch->node, column, parts, 1);
+    struct plan_expr *value =
+        plan_expr_column(builder, first != UINT32_MAX ? first : column, span);
+    for (uint32_t i = first != UINT32_MAX; i < count && value != NULL; i++) {
         struct plan_expr *field = plan_expr_new(builder, PLAN_FIELD, span);
         struct plan_expr **args = ARENA_ARRAY(builder->arena, struct plan_expr *, 1);
         if (field == NULL || args == NULL) {

@@ -9,8 +9,8 @@
 #include "plan/plan_int.h"
 #include "sql/parser.h"
 
-static struct plan_node *node_new(struct builder *builder, enum plan_node_kind kind,
-                                  struct sql_span span)
+struct plan_node *plan_node_new(struct builder *builder, enum plan_node_kind kind,
+                                struct sql_span span)
 {
     if (builder->plan->node_count == PLAN_NODES_MAX) {
         sql_report_error(builder->report, span, "steps that read a UNION are run once for each side",
@@ -171,7 +171,7 @@ static struct branch *build_scan(struct builder *builder, const struct sql_selec
         if (expr_equal(timestamp, node->timestamp))
             return branch;
     }
-    struct plan_node *scan = node_new(builder, PLAN_SCAN, select->source_span);
+    struct plan_node *scan = plan_node_new(builder, PLAN_SCAN, select->source_span);
     if (scan == NULL)
         return NULL;
     scan->input = input;
@@ -269,17 +269,17 @@ static bool field_add(struct builder *builder, struct branch *branch, struct pla
 
 /* All columns of the source, less those that an earlier item of this SELECT produced. */
 static bool item_star(struct builder *builder, const struct branch *source, struct branch *result,
-                      struct sql_span span)
+                      const struct sql_item *item)
 {
     for (uint32_t i = 0; i < source->field_count; i++) {
         struct plan_field field = source->fields[i];
-        bool taken = false;
+        bool taken = field.applied && item->expr != NULL; /* alias.* is the input alone */
         for (uint32_t k = 0; k < result->field_count && !field.spread; k++)
             taken |=
                 !result->fields[k].spread && slice_equal_nocase(result->fields[k].name, field.name);
         if (taken)
             continue;
-        struct plan_expr *expr = plan_expr_column(builder, field.column, span);
+        struct plan_expr *expr = plan_expr_column(builder, field.column, item->span);
         if (expr == NULL)
             return false;
         field.column = plan_node_column(builder, result->node, expr);
@@ -297,14 +297,17 @@ static bool item_add(struct builder *builder, const struct scope *scope,
     if (item->star &&
         (item->expr == NULL ||
          (item->expr->part_count == 1 && slice_equal_nocase(item->expr->parts[0], scope->alias))))
-        return item_star(builder, scope->branch, result, item->span);
+        return item_star(builder, scope->branch, result, item);
     struct plan_field field = {.spread = item->star};
     struct plan_expr *expr = plan_bind_expr(builder, scope, item->expr);
     if (expr == NULL)
         return false;
-    if (!item->star)
-        field.name =
-            item->alias.data != NULL ? item->alias : default_name(builder, item->expr, position);
+    if (item->alias.data != NULL)
+        field.name = item->alias;
+    else if (item->expr->kind == SQL_EXPR_TEXT && expr->op != PLAN_CONST) /* "a" is a column here */
+        field.name = item->expr->text;
+    else if (!item->star)
+        field.name = default_name(builder, item->expr, position);
     field.column = plan_node_column(builder, result->node, expr);
     if (field.column == UINT32_MAX)
         return false;
@@ -352,7 +355,7 @@ static struct branch *build_select(struct builder *builder, const struct sql_sel
         return NULL;
     }
     result->fields = ARENA_ARRAY(builder->arena, struct plan_field, fields_room(select, source));
-    result->node = node_new(builder, PLAN_SELECT, select->span);
+    result->node = plan_node_new(builder, PLAN_SELECT, select->span);
     if (result->fields == NULL || result->node == NULL) {
         builder_memory(builder);
         return NULL;
@@ -412,7 +415,10 @@ static struct branch *build_query(struct builder *builder, const struct sql_sele
         struct slice alias = select->alias.data != NULL ? select->alias : select->source;
         struct branch *source = build_source(builder, select, order, alias);
         for (; source != NULL; source = source->next) {
-            *last = build_select(builder, select, source, alias);
+            struct branch *rows = source;
+            for (const struct sql_apply *a = select->applies; a != NULL && rows != NULL; a = a->next)
+                rows = plan_build_apply(builder, a, rows, alias);
+            *last = rows == NULL ? NULL : build_select(builder, select, rows, alias);
             if (*last == NULL)
                 return NULL;
             last = &(*last)->next;

@@ -2,7 +2,8 @@
  * The plan of a script: what the engine executes.
  *
  * A plan is a graph of nodes. A scan reads one input and yields the values at the paths that the
- * script needs; a select filters the rows of one node and computes columns. Several nodes may read
+ * script needs; a select filters the rows of one node and computes columns; an apply makes a row for
+ * each element of an array, or property of a record, in each row. Several nodes may read
  * one. A route sends the rows of a node to an output under names. UNION is kept as several routes
  * (or several branches of a step): rows travel in order of time through all of them.
  *
@@ -22,7 +23,11 @@ enum plan_op {
     PLAN_TIME,   /* System.Timestamp() */
     PLAN_FIELD,  /* args[0] . name */
     PLAN_EXPR,   /* an operator: kind tells which */
-    PLAN_CALL    /* a function */
+    PLAN_CALL,   /* a function */
+    /* Columns that an apply makes; they stand in its own list only. */
+    PLAN_APPLY_KEY,   /* index of the element, name of the property */
+    PLAN_APPLY_VALUE, /* the element, the property's value */
+    PLAN_APPLY_RECORD /* both as a record */
 };
 
 struct plan_expr {
@@ -50,7 +55,7 @@ struct plan_path {
     uint32_t count;
 };
 
-enum plan_node_kind { PLAN_SCAN, PLAN_SELECT };
+enum plan_node_kind { PLAN_SCAN, PLAN_SELECT, PLAN_APPLY };
 
 /* A column whose type CREATE TABLE declares. */
 struct plan_declared {
@@ -71,9 +76,12 @@ struct plan_node {
     struct plan_declared *declared;
     uint32_t declared_count;
 
-    struct plan_node *child; /* select */
-    struct plan_expr *where; /* over the child's columns; NULL: all rows */
-    struct plan_expr **columns;
+    struct plan_node *child; /* select, apply */
+    struct plan_expr *where; /* select: over the child's columns; NULL: all rows */
+    struct plan_expr *apply; /* apply: over the child's columns, the array or record */
+    bool apply_record;       /* properties of a record, not elements of an array */
+    bool apply_outer;
+    struct plan_expr **columns; /* select; apply: plain ones of the child, and the made ones */
 
     uint32_t column_count; /* scan: paths; select: columns */
     uint32_t column_cap;
@@ -84,6 +92,7 @@ struct plan_field {
     struct slice name;
     uint32_t column;
     bool spread;
+    bool applied;  /* the record of an APPLY: no column of the input */
     bool starred;  /* while planning: came by a star, so that an explicit column takes its place */
     bool declared; /* by CREATE TABLE: stands in the event's place and spelling, or not at all */
 };

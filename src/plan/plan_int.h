@@ -49,6 +49,12 @@ uint32_t plan_scan_path(struct builder *builder, struct plan_node *scan, const s
  */
 uint32_t plan_path_below(struct builder *builder, struct plan_node *node, uint32_t column,
                          const struct slice *parts, uint32_t count);
+/* A node at the end of the plan. NULL: failed. */
+struct plan_node *plan_node_new(struct builder *builder, enum plan_node_kind kind,
+                                struct sql_span span);
+/* The rows of source with one more column, the element's or property's record under its alias. */
+struct branch *plan_build_apply(struct builder *builder, const struct sql_apply *apply,
+                                struct branch *source, struct slice alias);
 /* Names and types: the expression over the columns of scope's node. NULL: failed. */
 struct plan_expr *plan_bind_expr(struct builder *builder, const struct scope *scope,
                                  const struct sql_expr *expr);

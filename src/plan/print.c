@@ -25,6 +25,15 @@ static void print_expr(const struct plan_expr *expr, struct bytebuf *out)
     case PLAN_TIME:
         bytebuf_append_cstr(out, "time");
         return;
+    case PLAN_APPLY_KEY:
+        bytebuf_append_cstr(out, "key");
+        return;
+    case PLAN_APPLY_VALUE:
+        bytebuf_append_cstr(out, "value");
+        return;
+    case PLAN_APPLY_RECORD:
+        bytebuf_append_cstr(out, "record");
+        return;
     case PLAN_FIELD:
         print_expr(expr->args[0], out);
         bytebuf_printf(out, ".%.*s", SLICE_FMT(expr->name));
@@ -56,7 +65,14 @@ static void print_node(const struct plan *plan, const struct plan_node *node, st
         bytebuf_append_cstr(out, node->column_count > 0 ? "]\n" : "\n");
         return;
     }
-    bytebuf_printf(out, "%u: select from %u", node->id, node->child->id);
+    if (node->kind == PLAN_APPLY) {
+        bytebuf_printf(out, "%u: apply%s %s of ", node->id, node->apply_outer ? " outer" : "",
+                       node->apply_record ? "properties" : "elements");
+        print_expr(node->apply, out);
+        bytebuf_printf(out, " from %u", node->child->id);
+    } else {
+        bytebuf_printf(out, "%u: select from %u", node->id, node->child->id);
+    }
     if (node->where != NULL) {
         bytebuf_append_cstr(out, " where ");
         print_expr(node->where, out);

@@ -101,7 +101,7 @@ static void count_readers(struct plan *plan)
         route->node->used = true;
     }
     for (struct plan_node *node = plan->nodes; node != NULL; node = node->next) {
-        if (node->kind == PLAN_SELECT)
+        if (node->kind != PLAN_SCAN)
             node->child->readers++;
     }
 }
@@ -123,10 +123,12 @@ static void node_demand(const struct plan *plan, const struct plan_node *node, b
             used[route->fields[i].column] = true;
     }
     for (const struct plan_node *n = node->next; n != NULL; n = n->next) {
-        if (n->kind != PLAN_SELECT || n->child != node || !n->used)
+        if (n->kind == PLAN_SCAN || n->child != node || !n->used)
             continue;
         if (n->where != NULL)
             mark_columns(n->where, used);
+        if (n->apply != NULL)
+            mark_columns(n->apply, used);
         for (uint32_t i = 0; i < n->column_count; i++)
             mark_columns(n->columns[i], used);
     }
@@ -171,10 +173,12 @@ static void prune_node(struct plan *plan, struct plan_node *node, const bool *us
             route->fields[i].column = map[route->fields[i].column];
     }
     for (struct plan_node *n = node->next; n != NULL; n = n->next) {
-        if (n->kind != PLAN_SELECT || n->child != node || !n->used)
+        if (n->kind == PLAN_SCAN || n->child != node || !n->used)
             continue;
         if (n->where != NULL)
             renumber(n->where, map);
+        if (n->apply != NULL)
+            renumber(n->apply, map);
         for (uint32_t i = 0; i < n->column_count; i++)
             renumber(n->columns[i], map);
     }
@@ -213,7 +217,9 @@ static void unshare_all(struct builder *builder)
             node->where = unshare(builder, node->where);
         if (node->timestamp != NULL && !builder->failed)
             node->timestamp = unshare(builder, node->timestamp);
-        for (uint32_t i = 0; node->kind == PLAN_SELECT && i < node->column_count; i++) {
+        if (node->apply != NULL && !builder->failed)
+            node->apply = unshare(builder, node->apply);
+        for (uint32_t i = 0; node->kind != PLAN_SCAN && i < node->column_count; i++) {
             if (!builder->failed)
                 node->columns[i] = unshare(builder, node->columns[i]);
         }
@@ -223,7 +229,7 @@ static void unshare_all(struct builder *builder)
 /* Marks what outputs depend on, readers first: the list is walked from its end. */
 static void mark_used(const struct plan_node *node)
 {
-    for (; node != NULL && node->kind == PLAN_SELECT; node = node->child)
+    for (; node != NULL && node->kind != PLAN_SCAN; node = node->child)
         node->child->used = true;
 }
 

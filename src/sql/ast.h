@@ -68,6 +68,16 @@ struct sql_item {
     struct slice alias;    /* data NULL: none */
 };
 
+/* CROSS or OUTER APPLY of a table function: a row for each element or property. */
+struct sql_apply {
+    struct sql_apply *next;
+    struct sql_span span;
+    bool outer;  /* a row with NULLs where there is none */
+    bool record; /* GetRecordProperties; else GetArrayElements */
+    struct sql_expr *arg;
+    struct slice alias;
+};
+
 struct sql_select {
     struct sql_select *next; /* the next branch of a UNION */
     struct sql_span span;
@@ -79,6 +89,7 @@ struct sql_select {
     struct sql_select *derived;
     struct slice alias;
     struct sql_expr *timestamp_by;
+    struct sql_apply *applies;
     struct sql_expr *where;
     struct sql_expr *having;
 };

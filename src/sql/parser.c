@@ -294,6 +294,49 @@ static bool parse_source(struct parser *parser, struct sql_select *select)
     return parse_source_clauses(parser, select);
 }
 
+/* The table function behind APPLY, up to its alias. */
+static bool parse_apply(struct parser *parser, struct sql_apply *apply)
+{
+    const struct sql_token *name = parser_peek(parser, 0);
+
+    apply->record = parser_word(parser, 0, "GetRecordProperties");
+    if (!apply->record && !parser_word(parser, 0, "GetArrayElements"))
+        return parser_error(parser, name, NULL,
+                            "APPLY takes GetArrayElements or GetRecordProperties, not '%.*s'",
+                            SLICE_FMT(parser_token_text(parser, name)));
+    parser->at++;
+    if (!parser_expect_op(parser, "(", "the function"))
+        return false;
+    apply->arg = parser_expression(parser);
+    if (apply->arg == NULL || !parser_expect_op(parser, ")", "the argument"))
+        return false;
+    apply->span = parser_span(parser, name->span);
+    (void)parser_take_word(parser, "AS");
+    return parser_name(parser, "an alias", &apply->alias, NULL);
+}
+
+static bool parse_applies(struct parser *parser, struct sql_select *select)
+{
+    struct sql_apply **last = &select->applies;
+
+    while ((parser_word(parser, 0, "CROSS") || parser_word(parser, 0, "OUTER")) &&
+           parser_word(parser, 1, "APPLY")) {
+        struct sql_apply *apply = ARENA_NEW(parser->arena, struct sql_apply);
+        if (apply == NULL)
+            return parser_error(parser, parser_peek(parser, 0), NULL, "out of memory");
+        if (++parser->selects > SQL_SELECTS_MAX)
+            return parser_error(parser, parser_peek(parser, 0), NULL,
+                                "the script has more than %d SELECTs and APPLYs", SQL_SELECTS_MAX);
+        apply->outer = parser_word(parser, 0, "OUTER");
+        parser->at += 2;
+        if (!parse_apply(parser, apply))
+            return false;
+        *last = apply;
+        last = &apply->next;
+    }
+    return true;
+}
+
 /* Constructs behind FROM that are known and not executed, or known not to belong to the language.
  */
 static bool refuse_after_source(struct parser *parser)
@@ -307,8 +350,6 @@ static bool refuse_after_source(struct parser *parser)
         {"JOIN", NULL, NULL, NULL},
         {"INNER", NULL, NULL, NULL},
         {"LEFT", NULL, NULL, NULL},
-        {"CROSS", "APPLY", NULL, NULL},
-        {"OUTER", NULL, NULL, NULL},
         {"MATCH_RECOGNIZE", NULL, NULL, NULL},
         {"GROUP", NULL, NULL, NULL},
         {"CROSS", NULL, "CROSS JOIN is not part of the language", "JOIN needs a time bound in ON"},
@@ -323,7 +364,7 @@ static bool refuse_after_source(struct parser *parser)
         {"INTO", NULL, "INTO stands before FROM", "SELECT ... INTO output FROM input"},
     };
     static const char *const names[] = {
-        "JOIN", "JOIN", "LEFT JOIN", "CROSS APPLY", "OUTER APPLY", "MATCH_RECOGNIZE", "GROUP BY"};
+        "JOIN", "JOIN", "LEFT JOIN", "MATCH_RECOGNIZE", "GROUP BY"};
 
     for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (!parser_word(parser, 0, rows[i].first) ||
@@ -380,7 +421,7 @@ static struct sql_select *parse_core(struct parser *parser, bool allow_into)
     if (!parse_select_head(parser, select, allow_into))
         return NULL;
     if (!parser_expect_word(parser, "FROM") || !parse_source(parser, select) ||
-        !refuse_after_source(parser))
+        !parse_applies(parser, select) || !refuse_after_source(parser))
         return NULL;
     if (parser_take_word(parser, "WHERE")) {
         select->where = parser_expression(parser);

@@ -205,7 +205,11 @@ static struct sql_expr *refuse_call(struct parser *parser, const struct sql_toke
     char hint[64];
 
     snprintf(hint, sizeof(hint), "did you mean %s?", near != NULL ? near : "");
-    if (instead != NULL)
+    if (slice_equal_nocase(name->text, SLICE_LIT("GetArrayElements")) ||
+        slice_equal_nocase(name->text, SLICE_LIT("GetRecordProperties")))
+        parser_error(parser, name, "FROM input CROSS APPLY function(column) AS e",
+                     "%.*s gives rows, not a value", SLICE_FMT(name->text));
+    else if (instead != NULL)
         parser_error(parser, name, instead[0] != '\0' ? instead : NULL,
                      "%.*s is not part of the language", SLICE_FMT(name->text));
     else
