@@ -32,6 +32,7 @@ enum {
     BLOBSTORE_INLINE_MAX = 16 * 1024,
     BLOBSTORE_NAME_MAX = 4096, /* bytes of a blob name */
     BLOBSTORE_CONTAINER_MAX = 63,
+    BLOBSTORE_MD5_MAX = 32, /* bytes of a stored MD5, which may be another sum of the client's */
     BLOBSTORE_METADATA_MAX = 8 * 1024, /* names and values together */
     BLOBSTORE_BLOCK_ID_MAX = 64,
     BLOBSTORE_BLOCKS_MAX = 50000,  /* committed, of one blob */
@@ -58,7 +59,7 @@ void blobstore_close(struct blobstore *store);
 
 enum blobstore_type { BLOBSTORE_BLOCK = 1, BLOBSTORE_APPEND = 2 };
 
-/* Content headers; empty slices are absent. md5: 16 bytes or empty. */
+/* Content headers; empty slices are absent. md5: at most BLOBSTORE_MD5_MAX bytes. */
 struct blobstore_headers {
     struct slice content_type;
     struct slice content_encoding;

@@ -118,5 +118,5 @@ bool headers_unpack(struct slice bytes, struct blobstore_headers *ret_headers)
         pos += len;
     }
     *ret_headers = (struct blobstore_headers){list[0], list[1], list[2], list[3], list[4], list[5]};
-    return pos == bytes.len;
+    return pos == bytes.len && ret_headers->md5.len <= BLOBSTORE_MD5_MAX;
 }

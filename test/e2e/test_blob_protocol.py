@@ -246,6 +246,13 @@ def test_checksums(server, container):
                          ({"Content_MD5": good, "x_ms_content_crc64": "vo7q9sPVKY0="}, "BothCrc64AndMd5HeaderPresent")):
         answer = put(server, target, b"hello world", **fields)
         assert (answer.status, answer.code) == (400, code)
+    odd = base64.b64encode(b"00000000").decode()  # kept as given where nothing is to compare it with
+    assert request(server, "PUT", f"{target}?comp=properties", x_ms_blob_content_md5=odd).status == 200
+    assert request(server, "HEAD", target).headers["content-md5"] == odd
+    assert odd.encode() in request(server, "GET", f"{container}?restype=container&comp=list&prefix=sums").body
+    for text in ("!", "A" * 48, "A" * 4000):
+        answer = request(server, "PUT", f"{target}?comp=properties", x_ms_blob_content_md5=text)
+        assert (answer.status, answer.code) == (400, "InvalidMd5")
     large = bytes(1 << 20)
     assert put(server, target, large, Content_MD5=bad).code == "Md5Mismatch"
     assert request(server, "GET", target).body == b"hello world"

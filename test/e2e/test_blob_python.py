@@ -276,3 +276,14 @@ def test_not_implemented(container):
             call()
         assert (missing.value.status_code, missing.value.error_code) == (501, "NotImplemented")
     assert blob.download_blob().readall() == b"x"
+
+
+def test_metadata_in_any_order(container):
+    """The SDK sorts names as .NET does; names that are none are told as such, not as a wrong signature."""
+    blob = container.get_blob_client("sorted")  # -, _ and digits weigh differently there
+    names = ["a0", "a_b", "ab", "a1b", "a_", "_a", "A2", "zz_9", "zz9"]
+    blob.upload_blob(b"x", metadata={name: "v" for name in names})
+    assert set(blob.get_blob_properties().metadata) == set(names)
+    with pytest.raises(HttpResponseError) as refused:
+        blob.upload_blob(b"x", overwrite=True, metadata={c: "v" for c in "!#$%&*+.^_`|~aA0" if c != "A"})
+    assert refused.value.error_code == "InvalidMetadata"

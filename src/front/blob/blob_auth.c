@@ -53,7 +53,20 @@ static int compare_bytes(const void *a, const void *b)
     return order ? order : slice_compare(x->value, y->value);
 }
 
-/* '-' does not count at first, '_' comes before digits, digits before letters. */
+/* Weight of a byte of a header name in .NET's culture order: marks, digits, letters. */
+static unsigned culture_weight(uint8_t c)
+{
+    static const char marks[] = "!#$%&*.^_`|~+";
+    const char *mark = c ? strchr(marks, c) : NULL;
+    return mark ? (unsigned)(mark - marks) : 256u + c;
+}
+
+static bool culture_ignores(uint8_t c)
+{
+    return c == '-' || c == '\'';
+}
+
+/* Names in lower case; what the order ignores decides only between names that are equal without. */
 static int compare_culture(const void *a, const void *b)
 {
     const struct pair *x = a;
@@ -61,14 +74,14 @@ static int compare_culture(const void *a, const void *b)
     size_t i = 0;
     size_t j = 0;
     for (;;) {
-        while (i < x->name.len && x->name.data[i] == '-')
+        while (i < x->name.len && culture_ignores(x->name.data[i]))
             i++;
-        while (j < y->name.len && y->name.data[j] == '-')
+        while (j < y->name.len && culture_ignores(y->name.data[j]))
             j++;
         if (i == x->name.len || j == y->name.len)
             break;
-        uint8_t c = x->name.data[i] == '_' ? 1 : x->name.data[i];
-        uint8_t d = y->name.data[j] == '_' ? 1 : y->name.data[j];
+        unsigned c = culture_weight(x->name.data[i]);
+        unsigned d = culture_weight(y->name.data[j]);
         if (c != d)
             return c < d ? -1 : 1;
         i++;

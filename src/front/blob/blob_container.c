@@ -268,10 +268,14 @@ static void containers_listed(struct blobstore_op *op)
         bytebuf_append_cstr(&xml, "<Properties>");
         xml_element_date(&xml, "Last-Modified", item->etag);
         bytebuf_printf(&xml, "<Etag>\"0x%llX\"</Etag>", (unsigned long long)item->etag);
-        bytebuf_append_cstr(&xml,
-                            "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
-                            "<HasImmutabilityPolicy>false</HasImmutabilityPolicy>"
-                            "<HasLegalHold>false</HasLegalHold></Properties>");
+        bytebuf_append_cstr(
+            &xml, "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
+                  "<HasImmutabilityPolicy>false</HasImmutabilityPolicy>"
+                  "<HasLegalHold>false</HasLegalHold>"
+                  "<DefaultEncryptionScope>$account-encryption-key</DefaultEncryptionScope>"
+                  "<DenyEncryptionScopeOverride>false</DenyEncryptionScopeOverride>"
+                  "<ImmutableStorageWithVersioningEnabled>false"
+                  "</ImmutableStorageWithVersioningEnabled></Properties>");
         if (op->list.metadata)
             xml_metadata(&xml, item->metadata);
         bytebuf_append_cstr(&xml, "</Container>");
@@ -289,8 +293,8 @@ void handle_container_list(struct blob_call *call)
 
 static void xml_md5(struct bytebuf *xml, struct slice md5)
 {
-    char text[BASE64_LEN(16)];
-    ASSERT(md5.len <= 16);
+    char text[BASE64_LEN(BLOBSTORE_MD5_MAX)];
+    ASSERT(md5.len <= BLOBSTORE_MD5_MAX);
     xml_element(xml, "Content-MD5", slice_make(text, md5.len ? base64_encode(md5, text) : 0));
 }
 
