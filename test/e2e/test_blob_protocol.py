@@ -226,6 +226,14 @@ def test_another_client_replaces_a_blob(server, container):
         assert request(server, "GET", target).body == "".join(ids).encode()
 
 
+def test_data_lake_clients_learn_what_this_is(server, container):
+    """They ask for the access control of the root: 400 means an ordinary account, and they go on with blobs."""
+    for target in (f"{container}/?action=getAccessControl", f"{container}//?action=getAccessControl&upn=false"):
+        answer = request(server, "HEAD", target)
+        assert (answer.status, answer.headers["x-ms-error-code"]) == (400, "HierarchicalNamespaceNotEnabled")
+    assert request(server, "PATCH", f"{container}/x?action=setAccessControl").status == 501
+
+
 def test_not_modified(server, container):
     target = f"{container}/cached"
     etag = put(server, target, b"x").headers["etag"]

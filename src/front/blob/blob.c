@@ -131,6 +131,11 @@ static void dispatch(struct blob_call *call)
             return;
         }
     }
+    /* How clients of the Data Lake find out what kind of account this is: an ordinary one. */
+    if (slice_equal(http_query_get(call->head->query, "action"), SLICE_LIT("getAccessControl"))) {
+        call_fail(call, BLOB_NO_HIERARCHY);
+        return;
+    }
     call_fail(call, call->head->method == HTTP_METHOD_OTHER ? BLOB_UNSUPPORTED_VERB
                                                             : BLOB_NOT_IMPLEMENTED);
 }

@@ -84,6 +84,8 @@ static const struct code_row codes[BLOB_CODE_COUNT] = {
     [BLOB_INVALID_BLOCK_LIST] = {400, "InvalidBlockList", "The specified block list is invalid."},
     [BLOB_BLOCK_LIST_TOO_LONG] = {400, "BlockListTooLong",
                                   "The block list may not contain more than 50,000 blocks."},
+    [BLOB_NO_HIERARCHY] = {400, "HierarchicalNamespaceNotEnabled",
+                           "Hierarchical namespace is not enabled for this account."},
     [BLOB_NO_AUTHENTICATION] =
         {401, "NoAuthenticationInformation",
          "Server failed to authenticate the request. Please refer to the information in the "
