@@ -12,48 +12,8 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/nearest.h"
 #include "base/numtext.h"
-
-#define NAME_MAX_LEN 64
-
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t la = strlen(a), lb = strlen(b);
-    size_t row[NAME_MAX_LEN + 1];
-    if (la > NAME_MAX_LEN || lb > NAME_MAX_LEN)
-        return SIZE_MAX;
-    for (size_t j = 0; j <= lb; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= la; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= lb; j++) {
-            size_t above = row[j];
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            if (above + 1 < best)
-                best = above + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-            diagonal = above;
-        }
-    }
-    return row[lb];
-}
-
-const char *args_nearest(const char *text, const char *const *candidates, size_t count)
-{
-    const char *nearest = NULL;
-    size_t best = strlen(text) / 3 + 2;
-    for (size_t i = 0; i < count; i++) {
-        size_t distance = edit_distance(text, candidates[i]);
-        if (distance < best) {
-            best = distance;
-            nearest = candidates[i];
-        }
-    }
-    return nearest;
-}
 
 static void print_help(const struct arg_command *command)
 {
@@ -147,7 +107,7 @@ static enum args_result unknown_option(const struct arg_command *command, const 
     size_t count = 0;
     for (const struct arg_option *option = command->options; option->name && count < 64; option++)
         names[count++] = option->name;
-    const char *nearest = args_nearest(name, names, count);
+    const char *nearest = nearest_name(name, names, count);
     if (nearest)
         args_wrong(command, "unknown option --%s; did you mean --%s?", name, nearest);
     else

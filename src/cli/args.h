@@ -60,8 +60,5 @@ enum args_result args_parse(const struct arg_command *command, int argc, char **
 /* The usage error that every command prints alike; returns 2. */
 int args_wrong(const struct arg_command *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* The candidate nearest to text by edit distance, NULL when none is near (a third of its length).
- */
-const char *args_nearest(const char *text, const char *const *candidates, size_t count);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "base/numtext.h"
 #include "cli/args.h"
 #include "cli/yaml_tree.h"
@@ -140,7 +141,7 @@ static enum err unknown_key(const char *path, const struct yaml_node *node, cons
     const char *names[SETTINGS];
     for (size_t i = 0; i < SETTINGS; i++)
         names[i] = settings[i].name;
-    const char *nearest = args_nearest(name, names, SETTINGS);
+    const char *nearest = nearest_name(name, names, SETTINGS);
     return err_info_set(info, ERR_INVALID_CONFIG, "%s:%u:%u: unknown setting '%s'%s%s%s", path,
                         node->key->line, node->key->column, name, nearest ? "; did you mean '" : "",
                         nearest ? nearest : "", nearest ? "'?" : "");

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/endpoint.h"
@@ -38,7 +39,7 @@ static enum err check_keys(const char *path, const struct yaml_node *map, const 
         bool known = false;
         for (size_t i = 0; i < count; i++)
             known |= strcmp(keys[i], node->key->text) == 0;
-        const char *nearest = known ? NULL : args_nearest(node->key->text, keys, count);
+        const char *nearest = known ? NULL : nearest_name(node->key->text, keys, count);
         if (!known)
             return err_info_set(info, ERR_INVALID_CONFIG, "%s:%u:%u: unknown key '%s'%s%s%s", path,
                                 node->key->line, node->key->column, node->key->text,

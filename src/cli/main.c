@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "cli/args.h"
 #include "cli/cli.h"
 
@@ -34,7 +35,7 @@ int cli_dispatch(const char *noun, const struct cli_verb *verbs, int argc, char 
             return verb->run(argc - 1, argv + 1);
         names[count++] = verb->name;
     }
-    const char *nearest = args_nearest(argv[0], names, count);
+    const char *nearest = nearest_name(argv[0], names, count);
     fprintf(stderr, "weir: unknown command '%s%s%s'", noun, noun[0] ? " " : "", argv[0]);
     if (nearest)
         fprintf(stderr, "; did you mean '%s'?", nearest);

@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "base/nearest.h"
 #include "meta/topics.h"
 
 struct parse {
@@ -45,20 +46,25 @@ static void check_keys(struct parse *parse, json_t *object, const char *const *k
 {
     const char *key;
     json_t *value;
-    char what[96];
+    unsigned count = 0;
 
     if (!json_is_object(object)) {
         fail(parse, "an object is expected for", where);
         return;
     }
+    while (known[count] != NULL)
+        count++;
     json_object_foreach(object, key, value)
     {
         bool found = false;
-        for (unsigned i = 0; known[i] != NULL; i++)
+        for (unsigned i = 0; i < count; i++)
             found |= strcmp(known[i], key) == 0;
-        snprintf(what, sizeof(what), "%s has the unknown key", where);
-        if (!found)
-            fail(parse, what, key);
+        const char *nearest = found ? NULL : nearest_name(key, known, count);
+        if (!found && parse->err == ERR_OK)
+            parse->err = err_info_set(parse->info, ERR_INVALID_CONFIG,
+                                      "%s has the unknown key '%.64s'%s%s%s", where, key,
+                                      nearest != NULL ? "; did you mean '" : "",
+                                      nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
     }
 }
 

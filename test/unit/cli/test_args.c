@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/nearest.h"
 #include "cli/args.h"
 
 struct values {
@@ -70,9 +71,9 @@ static void test_refusals(void **state)
 static void test_nearest(void **state)
 {
     static const char *const names[] = {"topic", "produce", "consume"};
-    assert_string_equal(args_nearest("tpic", names, 3), "topic");
-    assert_string_equal(args_nearest("consum", names, 3), "consume");
-    assert_null(args_nearest("xyzzy", names, 3));
+    assert_string_equal(nearest_name("tpic", names, 3), "topic");
+    assert_string_equal(nearest_name("consum", names, 3), "consume");
+    assert_null(nearest_name("xyzzy", names, 3));
 }
 
 int main(void)

@@ -54,7 +54,11 @@ static void test_refusals(void **state)
 {
     expect_refusal("[]", "an object is expected for 'the job'");
     expect_refusal("{\"name\":\"j\",\"query\":\"q\",\"nam\":1}",
-                   "the job has the unknown key 'nam'");
+                   "the job has the unknown key 'nam'; did you mean 'name'?");
+    expect_refusal("{\"name\":\"j\",\"query\":\"q\",\"outputs\":[{\"fromat\":1}]}",
+                   "an output has the unknown key 'fromat'; did you mean 'format'?");
+    expect_refusal("{\"name\":\"j\",\"query\":\"q\",\"colour\":1}",
+                   "the job has the unknown key 'colour'");
     expect_refusal("{\"query\":\"q\"}", "the job has no 'name'");
     expect_refusal("{\"name\":\"j\"}", "the job has no 'query'");
     expect_refusal("{\"name\":\"a/b\",\"query\":\"q\"}", "not a name for a job: 'a/b'");
