@@ -97,6 +97,17 @@ def start_server(tmp_path):
         assert "Sanitizer" not in server.stderr(), server.stderr()
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a file system of 96 MiB; needs the right to mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "none", str(folder)], capture_output=True).returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """One server for all tests that do not stop it; use unique names in it."""

@@ -7,7 +7,6 @@ import os
 import pathlib
 import re
 import socket
-import subprocess
 import time
 import xml.etree.ElementTree
 
@@ -504,17 +503,6 @@ def wait_for(condition, seconds=20):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A folder on a file system of 96 MiB; needs the right to mount."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "none", str(folder)], capture_output=True).returncode:
-        pytest.skip("mounting a small file system is not allowed here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_full_disk(small_disk, start_server, unique):

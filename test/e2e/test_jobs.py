@@ -2,6 +2,7 @@
 import csv
 import io
 import json
+import os
 import time
 import urllib.error
 import urllib.request
@@ -50,7 +51,7 @@ def status(server, name):
 
 def done(server, name, events):
     now = status(server, name)
-    assert now["state"] in ("starting", "running"), now
+    assert now["state"] in ("starting", "running", "waiting"), now
     return now if now["events"] + now["malformed"] >= events else None
 
 
@@ -198,3 +199,173 @@ def test_resumes_after_kill(start_server, unique):
     produce(server, "in", [{"i": sent}])
     wait(lambda: any(r["i"] == sent for r in read_topic(server, "out")))
     assert sum(r["i"] == sent for r in read_topic(server, "out")) == 1
+
+
+def test_counts_are_kept_over_a_kill(start_server):
+    """Counts go with the positions: they go on after kill -9, and no event counts twice."""
+    server = start_server()
+    server.fix_ports()
+    produce(server, "in", [{"i": i} for i in range(300)] + [b"{", b"no", b"[1"], partitions=2)
+    run_job(server, "job", "SELECT i INTO o FROM [in] WHERE i >= 100", [{"name": "o", "topic": "out"}])
+    wait(lambda: done(server, "job", 303) and status(server, "job")["epochs"] > 0)
+    before = wait(lambda: (s := status(server, "job"))["saved"]["counts"]["rows"] == 200 and s)
+    assert (before["events"], before["malformed"], before["rows"], before["lag"]) == (300, 3, 200, 0)
+    assert "at least once" in before["guarantee"] and before["restarts_since_start"] == 0
+    server.kill()
+    server.start()
+    after = status(server, "job")
+    assert (after["events"], after["malformed"], after["rows"]) == (300, 3, 200)
+    produce(server, "in", [{"i": i} for i in range(300, 350)])
+    now = wait(lambda: done(server, "job", 353))
+    assert (now["events"], now["malformed"], now["malformed_text"]) == (350, 3, None)
+    call(server, "POST", "/job/stop")
+    now = status(server, "job")
+    assert (now["state"], now["events"], now["rows"], now["lag"]) == ("stopped", 350, 250, None)
+
+
+def test_latest_misses_nothing_once_it_runs(start_server):
+    server = start_server()
+    server.fix_ports()
+    produce(server, "in", [{"i": -1}] * 50, partitions=3)
+    run_job(server, "job", "SELECT i INTO o FROM [in]", [{"name": "o", "topic": "out"}], start="latest")
+    wait(lambda: status(server, "job")["state"] == "running")
+    produce(server, "in", [{"i": i} for i in range(200)])
+    server.kill()
+    server.start()
+    wait(lambda: len({r["i"] for r in read_topic(server, "out")}) >= 200)
+    assert {r["i"] for r in read_topic(server, "out")} == set(range(200))
+
+
+def test_topics_that_do_not_exist_are_waited_for(start_server, tmp_path):
+    """Where topics are not made by use, a job says which one it lacks, and goes on when it is made."""
+    config = tmp_path / "weir.yaml"
+    config.write_text("log:\n  auto_create: false\n")
+    server = start_server("--config", str(config))
+    run_job(server, "job", "SELECT i INTO o FROM [in]", [{"name": "o", "topic": "out"}])
+
+    def waits_for(text):
+        now = status(server, "job")
+        return now["state"] in ("waiting", "starting") and now["error"] and text in now["error"]
+
+    wait(lambda: waits_for("the output topic 'out' does not exist"))
+    admin = KafkaAdminClient(bootstrap_servers=server.kafka)
+    admin.create_topics([NewTopic("out", 1, 1)])
+    wait(lambda: waits_for("the input topic 'in' does not exist"))
+    admin.create_topics([NewTopic("in", 1, 1)])
+    produce(server, "in", [{"i": 7}])
+    now = wait(lambda: (s := status(server, "job"))["events"] == 1 and s)
+    assert now["restarts_since_start"] > 0
+    wait(lambda: read_topic(server, "out") == [{"i": 7}])
+    wait(lambda: status(server, "job")["error"] is None)
+    admin.delete_topics(["out"])
+    produce(server, "in", [{"i": 8}])
+    wait(lambda: waits_for("out"))
+    admin.create_topics([NewTopic("out", 1, 1)])
+    wait(lambda: read_topic(server, "out") == [{"i": 8}])
+    admin.delete_topics(["in"])
+    wait(lambda: waits_for("in"))
+    admin.create_topics([NewTopic("in", 2, 1)])
+    produce(server, "in", [{"i": 9}])
+    wait(lambda: read_topic(server, "out") == [{"i": 8}, {"i": 9}])
+    admin.close()
+
+
+def test_outputs_deleted_under_the_job(server, unique):
+    """Container, blob and topic come back with what is written next; a CSV blob has its header again."""
+    source, target, container = unique("in"), unique("out"), unique("c")
+    produce(server, source, [{"i": 1}])
+    run_job(server, source, f"SELECT i INTO b FROM [{source}]\nSELECT i INTO o FROM [{source}]",
+            [{"name": "b", "blob": f"{container}/x.csv"}, {"name": "o", "topic": target}])
+    wait(lambda: read_blob(server, container, "x.csv") == "i\r\n1\r\n")
+    blobs = BlobServiceClient.from_connection_string(server.blob_connection)
+    blobs.get_blob_client(container, "x.csv").delete_blob()
+    produce(server, source, [{"i": 2}])
+    wait(lambda: read_blob(server, container, "x.csv") == "i\r\n2\r\n")
+    blobs.delete_container(container)
+    produce(server, source, [{"i": 3}])
+    wait(lambda: read_blob(server, container, "x.csv") == "i\r\n3\r\n")
+    wait(lambda: len(read_topic(server, target)) == 3)
+    admin = KafkaAdminClient(bootstrap_servers=server.kafka)
+    admin.delete_topics([target])
+    produce(server, source, [{"i": 4}])
+    wait(lambda: {"i": 4} in read_topic(server, target))
+    wait(lambda: "4" in read_blob(server, container, "x.csv").split())
+    admin.close()
+    assert status(server, source)["state"] == "running"
+    call(server, "DELETE", f"/{source}")
+
+
+def test_full_disk(small_disk, start_server):
+    """A full disk stops the job's outputs, not the job: it says so and goes on when there is room again."""
+    server = start_server(data=small_disk / "data")
+    produce(server, "in", [{"i": 0}])
+    run_job(server, "job", "SELECT i, pad INTO b FROM [in]", [{"name": "b", "blob": "con/out.csv"}])
+    wait(lambda: done(server, "job", 1))
+    produce(server, "in", [{"i": i, "pad": "x" * 1000} for i in range(1, 2001)])
+    wait(lambda: done(server, "job", 2001))
+    call(server, "POST", "/job/stop")
+    produce(server, "in", [{"i": i, "pad": "x" * 1000} for i in range(2001, 6001)])
+    filler = small_disk / "filler"
+    free = os.statvfs(small_disk)
+    with open(filler, "wb") as file:
+        file.write(bytes(max(0, free.f_bavail * free.f_bsize - (1 << 20))))
+    try:
+        call(server, "POST", "/job/start")
+    except urllib.error.HTTPError as full:  # the wish to run may find no room already
+        assert full.code == 507
+        call(server, "GET", "/job")
+    else:
+        now = wait(lambda: (s := status(server, "job"))["state"] in ("waiting", "starting") and s["error"] and s)
+        assert "full" in now["error"]
+    filler.unlink()
+    call(server, "POST", "/job/start")
+
+    def numbers():
+        return {row[0] for row in csv.reader(io.StringIO(read_blob(server, "con", "out.csv")))}
+
+    wait(lambda: len(numbers()) >= 6002)
+    assert numbers() == {"i"} | {str(i) for i in range(6001)}
+    wait(lambda: (s := status(server, "job"))["error"] is None and s["events"] == 6001)
+    assert server.stop() == 0
+
+
+def test_messages_of_the_compiler(server, unique, weir, tmp_path):
+    """Line, column, text and hint of every message, as JSON and on the command line."""
+    name = unique("j")
+    code, text = refused(server, "POST", "", {"name": name, "query": "SELECT a,\n  UPER(b) INTO o FROM i"})
+    assert code == 400
+    first = json.loads(text)["error"]["diagnostics"][0]
+    assert (first["line"], first["column"], first["severity"]) == (2, 3, "error")
+    assert "UPER" in first["text"] and first["hint"] == "did you mean UPPER?"
+    job = tmp_path / "job.yaml"
+    job.write_text(f"name: {name}\nquery: SELECT UPER(a) INTO o FROM i\n")
+    status_code, out, err = weir("job", "create", job, "--admin", server.admin)
+    assert status_code != 0 and out == "" and "1:8" in err and "did you mean UPPER?" in err
+    job.write_text(f"name: {name}\nquery: SELECT a INTO o FROM i\noutputs:\n  - {{name: o, blob: con/x, fromat: csv}}\n")
+    status_code, out, err = weir("job", "create", job, "--admin", server.admin)
+    assert status_code == 2 and f"{job}:4:28: unknown key 'fromat'; did you mean 'format'?" in err
+    code, text = refused(server, "POST", "", {"name": name, "query": "SELECT a INTO o FROM i", "strat": "latest"})
+    assert code == 400 and "unknown key 'strat'; did you mean 'start'?" in json.loads(text)["error"]["message"]
+    assert refused(server, "GET", f"/{name}")[0] == 404
+
+
+def test_commands(server, unique, weir, tmp_path):
+    """create, list, show, stop and delete of the command line, with the figures a user looks for."""
+    source, target = unique("in"), unique("out")
+    produce(server, source, [{"i": i} for i in range(10)])
+    job = tmp_path / "job.yaml"
+    job.write_text(f"name: {source}\nquery: SELECT i INTO o FROM [{source}]\noutputs:\n  - {{name: o, topic: {target}}}\n")
+    assert weir("job", "create", job, "--start", "--admin", server.admin)[0] == 0
+    wait(lambda: len(read_topic(server, target)) == 10)
+    wait(lambda: done(server, source, 10)["lag"] == 0)
+    _, out, _ = weir("job", "list", "--admin", server.admin)
+    assert out.splitlines()[0].split() == ["name", "state", "events", "rows", "malformed", "lag", "error"]
+    row = next(line.split() for line in out.splitlines() if line.startswith(source))
+    assert row[1:] == ["running", "10", "10", "0", "0", "-"]
+    assert weir("job", "stop", source, "--admin", server.admin)[0] == 0
+    _, out, _ = weir("job", "show", source, "-o", "json", "--admin", server.admin)
+    shown = json.loads(out)["status"]
+    assert (shown["state"], shown["events"], shown["lag"]) == ("stopped", 10, None)
+    assert weir("job", "delete", source, "--admin", server.admin)[0] == 0
+    status_code, _, err = weir("job", "show", source, "--admin", server.admin)
+    assert status_code == 1 and "no job" in err
