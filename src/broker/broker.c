@@ -372,6 +372,8 @@ static enum err broker_part_create(struct broker *broker, struct shard *shard,
     struct commit_config config = {
         .shard_index = shard->index,
         .tail_bytes_max = (size_t)(broker->config.tail_cache_bytes / broker->shard_count),
+        .journal_bytes = broker->config.journal_bytes,
+        .direct_files_max = broker->config.direct_files_max,
     };
     ASSERT(config.tail_bytes_max > 0);
     return commit_create(broker->store, shard->reactor, &config, &bs->commit);

@@ -44,6 +44,8 @@ struct broker_config {
     uint64_t tail_cache_bytes;  /* of the process, for the recent ends of all logs; 0: 64 MiB */
     int32_t node_id;            /* 0: 1 */
     int64_t retention_check_ms; /* 0: 5 minutes */
+    uint64_t journal_bytes;     /* of one of a shard's two journal files; 0: 32 MiB */
+    uint32_t direct_files_max;  /* see struct commit_config; 0: as measured */
 };
 
 /*

@@ -137,6 +137,7 @@ static enum err group_boot(struct world *world, struct err_info *info)
                                    .check_ms = 100};
     state->broker = NULL;
     state->groups = NULL;
+    world_journal(world, &config);
     enum err err = broker_open(world->shards, &config, &state->broker, info);
     if (err == ERR_OK)
         err = groups_open(world->shards, state->broker, &groups, &state->groups, info);

@@ -21,7 +21,7 @@
 
 enum {
     PRODUCERS = 8,
-    PARTITIONS_MAX = 4,
+    PARTITIONS_MAX = 8,
     BATCHES_MAX = 3000,
     BATCH_RECORDS = 4,
     RECORDS_MAX = BATCHES_MAX * BATCH_RECORDS,
@@ -661,8 +661,11 @@ static enum err log_boot(struct world *world, struct err_info *info)
     enum err err = fs_mkdir_all(world->fs, WORLD_DIR, info);
     if (err == ERR_OK)
         err = fs_sync_dir(world->fs, "/", info);
-    struct broker_config config = {
-        .dir = WORLD_DIR, .default_partitions = state->partitions, .auto_create = true};
+    struct broker_config config = {.dir = WORLD_DIR,
+                                   .default_partitions = state->partitions,
+                                   .auto_create = true,
+                                   .tail_cache_bytes = world->seed % 5 == 0 ? 64 << 10 : 0};
+    world_journal(world, &config);
     if (err == ERR_OK)
         err = broker_open(world->shards, &config, &state->broker, info);
     if (err != ERR_OK || !state->wire)

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "broker/broker.h"
+
 #define WORLD_BOOT_LIMIT_US 60000000u
 #define WORLD_CHECK_LIMIT_US 120000000u
 #define WORLD_STOP_LIMIT_US 120000000u
@@ -45,6 +47,14 @@ void world_breach(struct world *world, const char *format, ...)
     fputc('\n', stderr);
     va_end(args);
     _exit(1);
+}
+
+void world_journal(const struct world *world, struct broker_config *config)
+{
+    if (world->seed % 3 == 0)
+        return;
+    config->direct_files_max = 1;
+    config->journal_bytes = (uint64_t)(16 << (world->seed % 7)) << 10;
 }
 
 struct shard *world_shard(struct world *world, unsigned index)

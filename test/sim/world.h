@@ -19,6 +19,7 @@
 
 #define WORLD_DIR "/data"
 
+struct broker_config;
 struct scenario;
 
 struct world {
@@ -76,6 +77,9 @@ uint64_t world_run(const struct scenario *scenario, uint64_t seed, bool verbose)
 _Noreturn void world_breach(struct world *world, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void world_say(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Two seeds of three make rounds durable through journals, some of them small enough to turn over often. The seed alone
+ * decides, so that a node that starts again has what it had. */
+void world_journal(const struct world *world, struct broker_config *config);
 struct shard *world_shard(struct world *world, unsigned index);
 /* Runs fn on the shard soon. */
 void world_post(struct world *world, unsigned shard, struct post *post,
