@@ -108,6 +108,10 @@ static void partition_opened(struct seglog_open *open)
     } else {
         p->state = PARTITION_SERVING;
         p->log = open->seglog;
+        /* The configuration may have changed since the opening began. */
+        const struct topic *topic = broker_topic_find_id(bs, p->topic_id);
+        if (topic)
+            partition_configure(p, topic);
         if (open->truncated_bytes)
             diag(DIAG_WARN, "broker", "partition=%s torn_bytes=%llu cut", p->name,
                  (unsigned long long)open->truncated_bytes);
@@ -171,7 +175,10 @@ void partition_configure(struct partition *p, const struct topic *topic)
 static void partition_gone(struct seglog_op *op)
 {
     struct partition *p = CONTAINER_OF(op, struct partition, op);
+    struct broker_shard *bs = p->bs;
     struct broker_install *install = p->install;
+    bool stop_waits =
+        p->close_when_open; /* it came between the deletion and the end of the opening */
     ASSERT(p->state == PARTITION_CLOSING);
     if (op->err)
         diag(DIAG_WARN, "broker", "partition=%s remove error=%s text=\"%s\"", p->name,
@@ -179,6 +186,8 @@ static void partition_gone(struct seglog_op *op)
     partition_free(p);
     if (install)
         topic_install_step(install, ERR_OK);
+    if (stop_waits)
+        broker_closed_one(bs);
 }
 
 /* The log of an offline partition was never opened: whatever is there is set aside, so that the name
