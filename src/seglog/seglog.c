@@ -245,7 +245,13 @@ bool seglog_epoch_end(const struct seglog *seglog, struct leader_epoch asked,
         *ret_end = i + 1 < epochs->count ? epochs->rows[i + 1].start : seglog->written;
         return true;
     }
-    return false;
+    if (asked.value < 0)
+        return false;
+    /* Older than all that is left: what it wrote was deleted, and it ended where the log now starts. */
+    ASSERT(epochs->count == 0 || !record_offset_before(seglog->written, epochs->rows[0].start));
+    *ret_epoch = asked;
+    *ret_end = epochs->count > 0 ? epochs->rows[0].start : seglog->start;
+    return true;
 }
 
 struct leader_epoch seglog_epoch_at(const struct seglog *seglog, struct record_offset offset)

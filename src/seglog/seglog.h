@@ -149,7 +149,8 @@ void seglog_stats(const struct seglog *seglog, struct seglog_stats *ret_stats);
 
 /*
  * Largest epoch not above `asked` and the offset where it ends (start of the next, or the log end).
- * false: none known.
+ * For one older than all that are left, that one and the start of the oldest: a reader that stands
+ * there has lost nothing. false: asked is negative.
  */
 bool seglog_epoch_end(const struct seglog *seglog, struct leader_epoch asked,
                       struct leader_epoch *ret_epoch, struct record_offset *ret_end);

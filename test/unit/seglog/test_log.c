@@ -447,6 +447,54 @@ static void idempotent_producers(void **state)
     log_rig_end(&rig);
 }
 
+/* An epoch whose records are all deleted ended where the log starts: whoever read them is not told of a truncation. */
+static void epochs_of_deleted_records(void **state)
+{
+    (void)state;
+    struct log_rig rig;
+    struct leader_epoch epoch;
+    struct record_offset end;
+    log_rig_start(&rig, NULL);
+    struct seglog *seglog = log_rig_open(&rig, "t-0", 1, NULL);
+    for (int run = 0; run < 3; run++) { /* epochs 0, 1, 2 write two records each */
+        assert_int_equal(log_rig_append(&rig, seglog, log_rig_batch("x", 2, 1700000000000),
+                                        SEGLOG_ACK_DURABLE, NULL),
+                         ERR_OK);
+        if (run == 2)
+            break;
+        log_rig_close(&rig, seglog);
+        log_rig_shutdown(&rig);
+        assert_true(log_rig_boot(&rig));
+        seglog = log_rig_open(&rig, "t-0", 1, NULL);
+    }
+    assert_int_equal(log_rig_trim(&rig, seglog, 4), ERR_OK); /* only epoch 2 is left */
+    for (int again = 0; again < 2; again++) {
+        for (int32_t asked = 0; asked < 2; asked++) {
+            assert_true(seglog_epoch_end(seglog, leader_epoch(asked), &epoch, &end));
+            assert_int_equal(epoch.value, asked);
+            assert_int_equal(end.value, 4);
+        }
+        assert_true(seglog_epoch_end(seglog, leader_epoch(2), &epoch, &end));
+        assert_int_equal(epoch.value, 2);
+        assert_int_equal(end.value, 6);
+        assert_false(seglog_epoch_end(seglog, leader_epoch(-1), &epoch, &end));
+        log_rig_close(&rig, seglog);
+        log_rig_shutdown(&rig);
+        assert_true(log_rig_boot(&rig));
+        seglog = log_rig_open(&rig, "t-0", 1, NULL);
+    }
+    /* Nothing is left at all. */
+    assert_int_equal(log_rig_trim(&rig, seglog, 6), ERR_OK);
+    log_rig_close(&rig, seglog);
+    log_rig_shutdown(&rig);
+    assert_true(log_rig_boot(&rig));
+    seglog = log_rig_open(&rig, "t-0", 1, NULL);
+    assert_true(seglog_epoch_end(seglog, leader_epoch(1), &epoch, &end));
+    assert_int_equal(end.value, 6);
+    log_rig_close(&rig, seglog);
+    log_rig_end(&rig);
+}
+
 static void epochs_are_kept(void **state)
 {
     (void)state;
@@ -483,6 +531,7 @@ int main(void)
         cmocka_unit_test(cold_reads_take_turns),     cmocka_unit_test(retention_by_size_and_time),
         cmocka_unit_test(trimmed_start_is_kept),     cmocka_unit_test(deleted_name_is_free),
         cmocka_unit_test(many_logs_share_a_journal), cmocka_unit_test(idempotent_producers),
+        cmocka_unit_test(epochs_of_deleted_records),
         cmocka_unit_test(epochs_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
