@@ -15,7 +15,7 @@
  *
  * Ownership: owner shard; recovery fills it on a worker before the log is shared.
  *
- * Failure modes: without memory, or with PRODUCERS_MAX ids, the oldest producers go first; a batch
+ * Failure modes: without memory, or with PRODUCERS_MAX ids, old producers go first; a batch
  * of a forgotten producer is accepted with any sequence. A damaged snapshot is an error that
  * recovery answers by walking batches.
  */
@@ -26,10 +26,12 @@
 #include "seglog/bytes_int.h"
 #include "seglog/seglog_int.h"
 
-enum { SNAPSHOT_HEAD = 10, SNAPSHOT_ENTRY = 46 };
+enum { SNAPSHOT_HEAD = 10, SNAPSHOT_ENTRY = 46, FORGET_LOOK = 64 };
 
 bool producers_init(struct producers *producers)
 {
+    producers->limit = PRODUCERS_MAX;
+    producers->hand = 0;
     producers->map = map_create(PRODUCERS_MAX);
     return producers->map != NULL;
 }
@@ -102,23 +104,28 @@ enum err producers_check(const struct producers *producers, const struct batch_h
     return ERR_OK;
 }
 
-/* At the limit: forgets the producer that wrote longest ago. */
-static void producers_forget_oldest(struct producers *producers)
+/* At the limit: forgets, of the next few, the producer that wrote longest ago. All of them would be a
+ * million steps for every append of a new one. */
+static void producers_forget_one(struct producers *producers)
 {
-    size_t cursor = 0;
     struct slice key;
     void *value;
     struct producer *oldest = NULL;
-    while (map_next(producers->map, &cursor, &key, &value)) {
+    ASSERT(map_count(producers->map) > 0);
+    for (uint32_t i = 0; i < FORGET_LOOK; i++) {
+        if (!map_next(producers->map, &producers->hand, &key, &value)) {
+            producers->hand = 0;
+            if (!map_next(producers->map, &producers->hand, &key, &value))
+                break;
+        }
         struct producer *producer = value;
         if (!oldest || record_offset_before(producer_last(producer)->last_offset,
                                             producer_last(oldest)->last_offset))
             oldest = producer;
     }
-    if (oldest) {
-        map_remove(producers->map, slice_make(&oldest->id, sizeof(oldest->id)));
-        free(oldest);
-    }
+    ASSERT(oldest);
+    map_remove(producers->map, slice_make(&oldest->id, sizeof(oldest->id)));
+    free(oldest);
 }
 
 static struct producer *producers_make(struct producers *producers, int64_t id)
@@ -126,8 +133,8 @@ static struct producer *producers_make(struct producers *producers, int64_t id)
     struct producer *producer = map_get(producers->map, slice_make(&id, sizeof(id)));
     if (producer)
         return producer;
-    if (map_count(producers->map) >= PRODUCERS_MAX)
-        producers_forget_oldest(producers);
+    if (map_count(producers->map) >= producers->limit)
+        producers_forget_one(producers);
     producer = calloc(1, sizeof(*producer));
     if (!producer)
         return NULL;

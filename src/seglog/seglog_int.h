@@ -165,6 +165,8 @@ struct producer {
 
 struct producers {
     struct map *map; /* id -> struct producer * */
+    size_t limit;    /* PRODUCERS_MAX */
+    size_t hand;     /* in the map: where the next one to forget is looked for */
 };
 
 MUST_CHECK bool producers_init(struct producers *producers);
