@@ -3,7 +3,7 @@
  *
  * Invariants: (1) a list visits the shards one after another with one message, gathering into the
  * request's own arena; (2) a group is deleted when the tombstones of its offsets and of itself are
- * durable.
+ * durable, and only while no write of it is under way, so that none is missing.
  *
  * Ownership: the coordinator's shard; a list belongs to the shard it visits.
  *
@@ -193,6 +193,9 @@ void group_do_delete(struct groups_shard *gs, struct group_op *op)
         err = ERR_GROUP_ID_NOT_FOUND;
     if (!err && group->state != GROUP_EMPTY)
         err = ERR_NON_EMPTY_GROUP;
+    if (!err &&
+        group->writes > 0) /* a commit on its way would have no tombstone: once more, soon */
+        err = ERR_COORDINATOR_NOT_AVAILABLE;
     struct delete_write *w = err ? NULL : calloc(1, sizeof(*w));
     if (!err && (!w || delete_put(group)))
         err = ERR_COORDINATOR_NOT_AVAILABLE;

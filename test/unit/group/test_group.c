@@ -520,6 +520,39 @@ static void test_expiry(void **state)
     assert_int_equal(fetch("t", 0), -1);
 }
 
+/* The check for expiry meets a group that rebalances without members: one was given an id and has not come yet, and
+ * the one that had come left. */
+static void test_expiry_amid_rebalance(void **state)
+{
+    struct client a = {0};
+    struct client b = {0};
+    sim_rig_stop(&rig);
+    rig.groups_config.check_ms = 100;
+    sim_rig_boot(&rig, 2);
+    two_stable(&a, &b);
+    assert_int_equal(commit(&a, "t", 0, 50), ERR_OK);
+    assert_int_equal(leave(&a), ERR_OK);
+    assert_int_equal(leave(&b), ERR_OK);
+    assert_int_equal(state_now(NULL), GROUP_EMPTY);
+    struct client comes = {0};
+    struct client waits = {0};
+    assert_int_equal(join(&comes, true), ERR_MEMBER_ID_REQUIRED);
+    assert_int_equal(join(&waits, true), ERR_MEMBER_ID_REQUIRED);
+    join_start(&comes, true, "meta"); /* parked: the other one is expected */
+    assert_int_equal(state_now(NULL), GROUP_PREPARING);
+    struct client leaves = comes;
+    assert_int_equal(leave(&leaves), ERR_OK);
+    assert_int_equal(join_end(&comes), ERR_UNKNOWN_MEMBER);
+    uint32_t members = 7;
+    assert_int_equal(state_now(&members), GROUP_PREPARING);
+    assert_int_equal(members, 0);
+    sim_run_for(rig.sim, 1000000);
+    assert_int_equal(fetch("t", 0), 50);
+    assert_int_equal(join(&waits, true), ERR_OK);
+    assert_int_equal(sync_leader(&waits, (struct client *[]){&waits}, 1), ERR_OK);
+    assert_int_equal(fetch("t", 0), 50);
+}
+
 struct bounds {
     struct broker_offset_op op;
     bool done;
@@ -625,6 +658,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_restart_keeps, setup, teardown),
         cmocka_unit_test_setup_teardown(test_delete, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expiry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_expiry_amid_rebalance, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rewrite, setup, teardown),
         cmocka_unit_test_setup_teardown(test_initial_delay, setup, teardown),
     };
