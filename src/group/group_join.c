@@ -7,12 +7,13 @@
  *  (2) One instance id has one member: a newcomer with the same instance takes its place, and the
  *      old id is fenced.
  *  (3) A member is added only if it shares a protocol with all the others.
+ *  (4) The new id of a static member in a stable group is durable before it is told.
  *
  * Ownership: the coordinator's shard; the request is the caller's, parked in its member.
  *
  * Failures: each wrong request gets its error and changes nothing.
  */
-#include <stdio.h>
+#include <stdlib.h>
 
 #include "base/diag.h"
 #include "group/group_int.h"
@@ -175,16 +176,20 @@ static void join_known(struct member *member, struct group_op *op)
 
 /* ---- static members ---- */
 
-/* Stable group, same choice of protocol: no rebalance. */
-static void join_static_keep(struct member *member, struct group_op *op, struct slice old_leader)
+/* The answer to a static member that came back, while its new id is on the way to the log. */
+struct keep_write {
+    struct store_write write;
+    struct group *group;
+    struct group_op *op;
+    struct group_text id;
+    struct slice old_leader; /* in the operation's arena */
+};
+
+static void join_static_answer(struct member *member, struct group_op *op, struct slice old_leader)
 {
     struct group *group = member->group;
     bool leads = slice_equal(text_slice(member->id), text_slice(group->leader));
     bool failed = false;
-    /* What is in memory leads: should this write fail, the next one tells the new id. */
-    if (store_put_group(group_store(group), group, NULL))
-        diag(DIAG_DEBUG, "group", "group=%s static member not stored", group->id.data);
-    group_session_arm(member);
     if (leads && op->join.may_skip_assignment) {
         op->join.skip_assignment = true;
         group_answer_join(member, op);
@@ -201,6 +206,52 @@ static void join_static_keep(struct member *member, struct group_op *op, struct 
     op->join.member_count = 0;
     ASSERT(!member->join);
     group_answer(group->gs, op, failed ? ERR_NO_MEMORY : ERR_OK);
+}
+
+static void join_static_stored(struct store_write *write, enum err err)
+{
+    struct keep_write *keep = CONTAINER_OF(write, struct keep_write, write);
+    struct group *group = keep->group;
+    struct member *member = group_member(group, text_slice(keep->id));
+    ASSERT(group->writes > 0);
+    group->writes--;
+    if (err) /* the client comes again, with or without its new id */
+        group_answer(group->gs, keep->op, ERR_COORDINATOR_NOT_AVAILABLE);
+    else if (!member)
+        group_answer(group->gs, keep->op, ERR_UNKNOWN_MEMBER);
+    else if (group->state != GROUP_STABLE)
+        group_answer(group->gs, keep->op, ERR_REBALANCE_IN_PROGRESS);
+    else
+        join_static_answer(member, keep->op, keep->old_leader);
+    text_clear(&keep->id);
+    free(keep);
+    group_free_if_idle(group);
+}
+
+/* Stable group, same choice of protocol: no rebalance. The new id is durable before anybody hears of
+ * it (4): after a loss the old one alone would be known, and the new one fenced, which ends a client. */
+static void join_static_keep(struct member *member, struct group_op *op, struct slice old_leader)
+{
+    struct group *group = member->group;
+    struct keep_write *keep = calloc(1, sizeof(*keep));
+    enum err err = keep && text_set(&keep->id, text_slice(member->id)) ? ERR_OK : ERR_NO_MEMORY;
+    group_session_arm(member);
+    if (!err)
+        err = store_put_group(group_store(group), group, NULL);
+    if (err) {
+        diag(DIAG_DEBUG, "group", "group=%s static member not stored", group->id.data);
+        if (keep)
+            text_clear(&keep->id);
+        free(keep);
+        group_answer(group->gs, op, ERR_COORDINATOR_NOT_AVAILABLE);
+        return;
+    }
+    keep->group = group;
+    keep->op = op;
+    keep->old_leader = old_leader;
+    group->writes++;
+    ASSERT(group->writes > 0);
+    store_wait(group_store(group), &keep->write, join_static_stored, NULL);
 }
 
 static void join_static_fence(struct member *member)
@@ -232,6 +283,7 @@ static void join_static_replace(struct member *member, struct group_op *op)
     join_static_fence(member);
     if (failed || !id.data || !member_rename(member, id) || !member_update(member, &op->join)) {
         group_answer(group->gs, op, ERR_NO_MEMORY);
+        group_session_arm(member); /* its parked request is gone, which had stopped it */
         return;
     }
     if (leads && !text_set(&group->leader, id))

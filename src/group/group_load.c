@@ -10,14 +10,20 @@
  * Ownership: the shard that owns the partition.
  *
  * Failures: a partition that is offline fails its store, and its groups answer
- * ERR_COORDINATOR_NOT_AVAILABLE. A record that cannot be read is left out with a warning.
+ * ERR_COORDINATOR_NOT_AVAILABLE; a read that fails is repeated for two seconds before that. A record that cannot be read is left out with a warning.
  */
 #include <stdlib.h>
 
 #include "base/diag.h"
 #include "group/group_int.h"
 
-enum { LOAD_FETCH_BYTES = 4 << 20, LOAD_RETRY_US = 2000, LOAD_INFLATED_MAX = 256 << 20 };
+enum {
+    LOAD_FETCH_BYTES = 4 << 20,
+    LOAD_RETRY_US = 2000,
+    LOAD_AGAIN_US = 100000,
+    LOAD_RETRIES_MAX = 20,
+    LOAD_INFLATED_MAX = 256 << 20
+};
 
 struct store_load {
     struct store *store;
@@ -26,6 +32,7 @@ struct store_load {
     struct timer retry;
     struct bytebuf scratch;
     uint64_t skipped;
+    unsigned retries; /* of reads that failed */
 };
 
 static void load_next(struct store_load *load);
@@ -122,6 +129,7 @@ static int64_t load_range(struct store_load *load, struct slice bytes)
             if (record.offset.value >= load->part.offset)
                 load_record(load, &record);
         }
+        load->skipped += iter.err != ERR_OK; /* the rest of this batch */
         next = batch_end_offset(&iter.header).value;
         ASSERT(next > 0);
         bytes = slice_sub(bytes, size, bytes.len);
@@ -191,9 +199,15 @@ static void load_fetched(struct broker_fetch *fetch)
     } else if (!err && part->range_count == 0 && next < high) {
         err = ERR_CORRUPT; /* no progress although there is more */
     }
+    bool opens = err == ERR_NOT_LEADER;
+    /* A log that serves may fail one read and not the next; one that is offline tells no bounds. */
+    bool again = (err == ERR_STORAGE || err == ERR_BUSY || err == ERR_NO_MEMORY) && high >= 0 &&
+                 load->retries < LOAD_RETRIES_MAX;
     broker_fetch_release(fetch);
-    if (err == ERR_NOT_LEADER) {
-        timer_arm(load->store->gs->shard->reactor, &load->retry, LOAD_RETRY_US);
+    if (opens || again) {
+        load->retries += again;
+        timer_arm(load->store->gs->shard->reactor, &load->retry,
+                  opens ? LOAD_RETRY_US : LOAD_AGAIN_US);
         return;
     }
     if (err) {

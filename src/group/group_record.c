@@ -262,8 +262,8 @@ bool record_group_value_read(struct slice value, struct group *group)
     if (version >= 2)
         group->state_ms = cursor_i64(&c);
     int32_t count = cursor_i32(&c);
-    if (c.failed || count < 0 || group->generation < 0)
-        return false;
+    if (c.failed || count < 0 || group->generation < 0 || group->generation == INT32_MAX)
+        return false; /* the last: there must be a next one */
     if (!protocol_type.len)
         protocol_type = SLICE_NULL; /* a group of offsets alone */
     if (count > 0 && !protocol_type.data)

@@ -258,11 +258,17 @@ static void failed_writes(void **state)
 
 struct client {
     char id[96];
+    const char *instance;
     int32_t generation;
     struct group_protocol protocol;
     struct sim_group_call call;
     char assignment[32];
 };
+
+static struct slice instance_of(const struct client *c)
+{
+    return c->instance ? slice_cstr(c->instance) : SLICE_NULL;
+}
 
 static void join_start(struct client *c)
 {
@@ -270,6 +276,7 @@ static void join_start(struct client *c)
     c->call = (struct sim_group_call){.op = {.action = GROUP_JOIN,
                                              .group_id = SLICE_LIT("g"),
                                              .member_id = slice_cstr(c->id),
+                                             .instance_id = instance_of(c),
                                              .generation = -1}};
     c->call.op.join = (struct group_join){.protocol_type = SLICE_LIT("consumer"),
                                           .protocols = &c->protocol,
@@ -294,6 +301,7 @@ static enum err sync_plan(struct client *c, const struct group_assignment *plan,
     c->call = (struct sim_group_call){.op = {.action = GROUP_SYNC,
                                              .group_id = SLICE_LIT("g"),
                                              .member_id = slice_cstr(c->id),
+                                             .instance_id = instance_of(c),
                                              .generation = c->generation}};
     c->call.op.sync = (struct group_sync){.assignments = plan, .assignment_count = count};
     enum err err = sim_group_run(&rig, 0, &c->call);
@@ -307,6 +315,7 @@ static enum err heartbeat(struct client *c)
     c->call = (struct sim_group_call){.op = {.action = GROUP_HEARTBEAT,
                                              .group_id = SLICE_LIT("g"),
                                              .member_id = slice_cstr(c->id),
+                                             .instance_id = instance_of(c),
                                              .generation = c->generation}};
     enum err err = sim_group_run(&rig, 0, &c->call);
     group_op_release(&c->call.op);
@@ -354,6 +363,121 @@ static void a_rewrite_amid_a_rebalance(void **state)
     assert_true(heartbeat(&a) != ERR_OK || strcmp(a.assignment, "half") == 0);
 }
 
+/* A static member that was started again is known by its new id from the moment it hears of it, whatever happens then. */
+static void a_static_member_comes_back(void **state)
+{
+    (void)state;
+    static struct client first = {.instance = "one"};
+    static struct client again = {.instance = "one"};
+    join_start(&first);
+    join_end(&first);
+    struct group_assignment plan = {slice_cstr(first.id), SLICE_LIT("all of it")};
+    assert_int_equal(sync_plan(&first, &plan, 1), ERR_OK);
+    join_start(&again);
+    join_end(&again);
+    assert_string_not_equal(again.id, first.id);
+    assert_int_equal(again.generation, first.generation);
+    rig_lose_power();
+    assert_int_equal(heartbeat(&again), ERR_OK);
+    assert_int_equal(heartbeat(&first), ERR_FENCED_INSTANCE_ID);
+    assert_int_equal(sync_plan(&again, NULL, 0), ERR_OK);
+    assert_string_equal(again.assignment, "all of it");
+}
+
+/* Its records cannot be written: it is told so, and comes again. */
+static void a_static_member_on_a_full_disk(void **state)
+{
+    (void)state;
+    static struct client first = {.instance = "one"};
+    static struct client again = {.instance = "one"};
+    join_start(&first);
+    join_end(&first);
+    struct group_assignment plan = {slice_cstr(first.id), SLICE_LIT("all of it")};
+    assert_int_equal(sync_plan(&first, &plan, 1), ERR_OK);
+    assert_true(fault_arm("fs.write", 0, 1, ERR_DISK_FULL));
+    join_start(&again);
+    assert_int_equal(sim_group_wait(&again.call), ERR_COORDINATOR_NOT_AVAILABLE);
+    group_op_release(&again.call.op);
+    fault_disarm_all();
+    sim_run_for(rig.sim, 200000);
+    join_start(&again);
+    join_end(&again);
+    assert_int_equal(heartbeat(&again), ERR_OK);
+    rig_lose_power();
+    assert_int_equal(heartbeat(&again), ERR_OK);
+}
+
+/* A group that is deleted while a commit of it is on its way does not come back with that commit's offset. */
+static void a_deletion_meets_a_commit(void **state)
+{
+    (void)state;
+    static struct writer w;
+    static struct sim_group_call deletion;
+    for (unsigned wait = 0; wait < 12; wait++) {
+        w = (struct writer){.next = wait, .acked = -1};
+        writer_start(&w, (int32_t)wait);
+        sim_run_for(rig.sim, wait * 50);
+        deletion = (struct sim_group_call){
+            .op = {.action = GROUP_DELETE, .group_id = SLICE_LIT("g"), .generation = -1}};
+        sim_group_start(&rig, 0, &deletion);
+        assert_int_equal(writer_end(&w), ERR_OK);
+        enum err err = sim_group_wait(&deletion);
+        group_op_release(&deletion.op);
+        assert_true(err == ERR_OK || err == ERR_COORDINATOR_NOT_AVAILABLE ||
+                    err == ERR_GROUP_ID_NOT_FOUND);
+        int64_t before = fetch((int32_t)wait);
+        rig_lose_power();
+        assert_int_equal(fetch((int32_t)wait), before);
+        deletion = (struct sim_group_call){
+            .op = {.action = GROUP_DELETE, .group_id = SLICE_LIT("g"), .generation = -1}};
+        (void)sim_group_run(&rig, 0, &deletion);
+        group_op_release(&deletion.op);
+    }
+}
+
+static bool all_ready(void *arg)
+{
+    (void)arg;
+    return broker_ready(rig.broker) && groups_ready(rig.groups);
+}
+
+/* One read that fails while the groups are loaded does not cost them until the next start: as long as their log serves,
+ * they do. */
+static void a_read_fails_at_the_start(void **state)
+{
+    (void)state;
+    memset(writers, 0, sizeof(writers));
+    assert_int_equal(writers_run(40), 0);
+    writers_finish();
+    bool fired = true;
+    unsigned served = 0;
+    for (uint64_t nth = 0; fired; nth++) {
+        struct err_info info = {0};
+        struct shards_config config = {.count = 1, .fs = rig.fs};
+        sim_rig_stop(&rig);
+        rig.host = sim_host_create(rig.sim, rig.fs);
+        assert_int_equal(sim_shards_create(rig.host, &config, &rig.shards, &info), ERR_OK);
+        assert_int_equal(broker_open(rig.shards, &rig.broker_config, &rig.broker, &info), ERR_OK);
+        assert_int_equal(
+            groups_open(rig.shards, rig.broker, &rig.groups_config, &rig.groups, &info), ERR_OK);
+        assert_true(fault_arm("fs.read", nth, 1, ERR_DISK_IO));
+        assert_true(sim_run_until(rig.sim, all_ready, NULL, 60000000));
+        fired = fault_fired("fs.read") > 0;
+        fault_disarm_all();
+        struct broker_shard *bs = broker_shard_of(rig.broker, shards_get(rig.shards, 0));
+        struct bounds bounds = {
+            .op = {.topic_id = broker_topic_find(bs, SLICE_LIT("__consumer_offsets"))->id,
+                   .query = BROKER_OFFSET_STATE,
+                   .current_epoch = -1}};
+        sim_rig_call(&rig, 0, bounds_ask, &bounds);
+        sim_rig_until(&rig, &bounds.done);
+        for (int32_t p = 0; p < WRITERS && !bounds.op.err; p++)
+            assert_int_equal(fetch(p), writers[p].acked);
+        served += fired && !bounds.op.err;
+    }
+    assert_true(served > 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -364,6 +488,10 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(short_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(failed_writes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_rewrite_amid_a_rebalance, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_static_member_comes_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_static_member_on_a_full_disk, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_deletion_meets_a_commit, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_read_fails_at_the_start, setup, teardown),
     };
     diag_level_set(DIAG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
