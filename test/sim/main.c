@@ -15,7 +15,8 @@
 #include "world.h"
 
 static const struct scenario *const scenarios[] = {&scenario_log,  &scenario_kafka, &scenario_blob,
-                                                   &scenario_http, &scenario_group, &scenario_job};
+                                                   &scenario_http, &scenario_group, &scenario_job,
+                                                   &scenario_amqp};
 
 enum { SCENARIOS = sizeof(scenarios) / sizeof(scenarios[0]), SEED_SECONDS_MAX = 120 };
 

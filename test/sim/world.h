@@ -70,6 +70,7 @@ extern const struct scenario scenario_log;
 extern const struct scenario scenario_kafka;
 extern const struct scenario scenario_group;
 extern const struct scenario scenario_job;
+extern const struct scenario scenario_amqp;
 
 /* Runs the whole life of a seed. Returns when all held, with a number that tells runs apart; a breach ends the process with status 1. */
 uint64_t world_run(const struct scenario *scenario, uint64_t seed, bool verbose);
