@@ -297,6 +297,15 @@ def test_refused_links(peer, hub, address, receiver, condition):
     assert len(peer.attach(0, hub, False)) == 14  # the handle is free, the session lives
 
 
+def test_no_transactions(peer, hub):
+    coordinator = Described(ULong(0x30), [[Symbol("amqp:local-transactions")]])
+    near = Described(ULong(0x28), ["near"])
+    peer.send(ATTACH, ["coordinator", UInt(0), False, None, None, near, coordinator, None, None, UInt(0)])
+    assert peer.receive(ATTACH)[2][6] is None
+    assert condition_of(peer.receive(DETACH)[2]) == "amqp:not-implemented"
+    assert len(peer.attach(0, hub, False)) == 14
+
+
 @pytest.mark.parametrize("form", ["{hub}", "/{hub}", "amqps://ns.example.net/{hub}", "sb://localhost:5672/{hub}/Partitions/1",
                                   "{hub}/publishers/p", "{hub}/partitions/0"])
 def test_forms_of_addresses(peer, hub, form):

@@ -110,16 +110,23 @@ void eh_conn_fail(struct eh_conn *conn, const char *condition, const char *forma
     conn_finish(conn, &error);
 }
 
-bool eh_conn_allows(const struct eh_conn *conn, unsigned right, struct slice hub)
+int64_t eh_conn_allowed_until(const struct eh_conn *conn, unsigned right, struct slice hub)
 {
     int64_t now_s = reactor_wall_ms(conn->part->shard->reactor) / 1000;
+    int64_t until_s = INT64_MIN;
     if (conn->part->config->options.open_access)
-        return true;
+        return INT64_MAX;
     for (uint32_t i = 0; i < conn->grant_count; i++) {
-        if (eh_grant_covers(&conn->grants[i], right, hub, now_s))
-            return true;
+        const struct eh_grant *grant = &conn->grants[i];
+        if (grant->expires_s > until_s && eh_grant_covers(grant, right, hub, now_s))
+            until_s = grant->expires_s;
     }
-    return false;
+    return until_s;
+}
+
+bool eh_conn_allows(const struct eh_conn *conn, unsigned right, struct slice hub)
+{
+    return eh_conn_allowed_until(conn, right, hub) > INT64_MIN;
 }
 
 bool eh_conn_grant(struct eh_conn *conn, const struct eh_grant *grant)
@@ -425,17 +432,28 @@ static uint64_t since_ms(uint64_t now_us, uint64_t then_us)
     return now_us > then_us ? (now_us - then_us) / 1000 : 0;
 }
 
+/* Whether a token covers the link now; grants are walked only when the best one known has expired.
+ */
+static bool link_allowed(struct eh_link *link, int64_t now_s)
+{
+    unsigned right = link->kind == EH_LINK_SENDER ? EVENTHUBS_SEND : EVENTHUBS_LISTEN;
+    if (link->allowed_s > now_s)
+        return true;
+    link->allowed_s = eh_conn_allowed_until(link->conn, right, link->address.hub);
+    return link->allowed_s > INT64_MIN;
+}
+
 /* Detaches links whose token has expired, and senders that were idle for too long. */
 static void conn_check_links(struct eh_conn *conn, uint64_t now_us)
 {
+    int64_t now_s = reactor_wall_ms(conn->part->shard->reactor) / 1000;
     uint32_t idle_ms = conn->part->config->options.link_idle_ms;
     for (uint32_t i = 0; i < conn->session_cap && conn->state == EH_CONN_OPEN; i++) {
         for (unsigned handle = 0; conn->sessions[i] && handle <= EH_HANDLE_MAX; handle++) {
             struct eh_link *link = conn->sessions[i]->links[handle];
             if (!link || !link->attached || !link->topic)
                 continue;
-            unsigned right = link->kind == EH_LINK_SENDER ? EVENTHUBS_SEND : EVENTHUBS_LISTEN;
-            if (!eh_conn_allows(conn, right, link->address.hub))
+            if (!link_allowed(link, now_s))
                 eh_link_fail_text(link, "amqp:unauthorized-access",
                                   "ExpiredToken: The token that the link was attached with has "
                                   "expired and was not renewed.");

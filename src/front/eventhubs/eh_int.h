@@ -195,6 +195,9 @@ bool eh_conn_overdue(struct eh_conn *conn, uint64_t now_us);
 
 /* Rights. hub empty: any hub. */
 bool eh_conn_allows(const struct eh_conn *conn, unsigned right, struct slice hub);
+/* The latest expiry (Unix seconds) of the grants that allow it now; INT64_MIN: none does. Links
+ * need no token: INT64_MAX. */
+int64_t eh_conn_allowed_until(const struct eh_conn *conn, unsigned right, struct slice hub);
 /* Adds or renews; false at the limit. */
 bool eh_conn_grant(struct eh_conn *conn, const struct eh_grant *grant);
 
@@ -288,6 +291,7 @@ struct eh_link {
     struct eh_delivery partial;
     struct bytebuf assembly;
     uint64_t used_us;
+    int64_t allowed_s; /* until then a token is known to cover it: no need to look again */
     /* out: the client receives */
     uint32_t out_credit;
     bool drain;

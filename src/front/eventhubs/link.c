@@ -293,6 +293,22 @@ static bool handle_check(struct eh_session *session, const struct amqp_attach *a
     return true;
 }
 
+/* What is wrong with an attach that names no node. */
+static void address_refuse(struct eh_link *link, struct slice text)
+{
+    struct amqp_value target;
+    enum { COORDINATOR = 0x30 };
+    struct slice raw = link->attach.target;
+    if (!text.data && !link->attach.role && raw.data && amqp_value_parse(raw, &target) &&
+        target.type == AMQP_DESCRIBED && target.code == COORDINATOR)
+        eh_link_fail_text(link, "amqp:not-implemented", "There are no transactions.");
+    else if (!text.data)
+        eh_link_fail_text(link, "amqp:invalid-field", "The link has no address.");
+    else
+        eh_link_fail_text(link, "amqp:not-found", "The messaging entity '%.*s' could not be found.",
+                          (int)(text.len < 256 ? text.len : 256), (const char *)text.data);
+}
+
 /* The node's own checks, or what is wrong with the address. */
 static void link_connect(struct eh_link *link, bool classified, struct slice text)
 {
@@ -301,10 +317,7 @@ static void link_connect(struct eh_link *link, bool classified, struct slice tex
         eh_link_fail_text(link, "amqp:resource-limit-exceeded",
                           "The connection holds too much for another link.");
     else if (!classified)
-        eh_link_fail_text(link, text.data ? "amqp:not-found" : "amqp:invalid-field",
-                          "The messaging entity '%.*s' could not be found.",
-                          (int)(text.len < 256 ? text.len : 256),
-                          (const char *)(text.data ? text.data : (const uint8_t *)""));
+        address_refuse(link, text);
     else if (link->kind == EH_LINK_SENDER)
         eh_sender_attach(link);
     else if (link->kind == EH_LINK_RECEIVER)

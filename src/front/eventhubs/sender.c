@@ -22,14 +22,15 @@
 
 enum {
     FORMAT_BATCH = 0x80013700u,
-    RECORD_OVERHEAD = 64 << 10 /* what a batch may grow by on its way to records */
+    RECORD_OVERHEAD = 64 << 10, /* what a batch may grow by on its way to records */
+    APPEND_OVERHEAD = 256       /* what an append costs in the broker besides its bytes */
 };
 
 struct append {
     struct broker_append op;
     struct eh_link *link;
     struct eh_delivery delivery; /* bytes are not kept */
-    size_t bytes;
+    size_t bytes;                /* that it counts for while under way */
     int64_t events;
 };
 
@@ -194,9 +195,9 @@ void eh_sender_delivery(struct eh_link *link, const struct eh_delivery *delivery
     append->link = eh_link_ref(link);
     append->delivery = *delivery;
     append->delivery.bytes = SLICE_NULL;
-    append->bytes = append->op.batch.bytes.len;
+    append->bytes = append->op.batch.bytes.len + sizeof(*append) + APPEND_OVERHEAD;
     link->appending++;
-    EH_COUNT(link->part->stat_bytes_in, append->bytes);
+    EH_COUNT(link->part->stat_bytes_in, append->op.batch.bytes.len);
     eh_conn_inflight_add(link->conn, append->bytes);
     broker_append(link->part->bs, &append->op);
 }
