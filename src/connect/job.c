@@ -274,6 +274,15 @@ bool job_is_running(const struct job *job)
     return status.state != RUNNER_STOPPED && status.state != RUNNER_FAILED;
 }
 
+bool job_is_at_rest(const struct job *job)
+{
+    struct runner_status status = {.state = RUNNER_STOPPED};
+
+    if (job->runner != NULL)
+        runner_status_read(job->runner, &status);
+    return status.state == RUNNER_STOPPED;
+}
+
 enum err job_run(struct job *job, struct err_info *info)
 {
     ASSERT(!job_is_running(job));

@@ -7,10 +7,12 @@
  * Invariants: (1) a list of jobs is touched by its own shard only, but at boot; (2) one change of a job is under way at
  * a time, others are refused as busy; (3) every request is answered once.
  * Ownership: requests belong to the shard that has them. Failure: answered with the error; a definition in the
- * catalogue that cannot be read is reported and left alone.
+ * catalogue that cannot be read is reported and left alone. A deletion takes the definition first: one that is cut short
+ * leaves a state without a job, which the next job of that name does not inherit.
  */
 #include "connect/jobs.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -19,6 +21,8 @@
 #include "broker/broker.h"
 #include "codec/json_scan.h"
 #include "connect/jobs_int.h"
+
+enum { BOOT_RETRY_US = 1000000 };
 
 static struct jobs_home *home_of(struct jobs *jobs, struct slice name)
 {
@@ -50,6 +54,7 @@ static void request_answer(struct shard *to, struct shard_msg *msg)
     bytebuf_deinit(&request->name);
     bytebuf_deinit(&request->body);
     bytebuf_deinit(&request->answer);
+    free(request->entries);
     free(request);
 }
 
@@ -91,6 +96,24 @@ static void on_created(struct catalogue_record_op *op)
     finish_status(request, job);
 }
 
+/* Nothing is left of an earlier job of this name, whose deletion may have been cut short. */
+static void on_orphan_gone(struct catalogue_record_op *op)
+{
+    struct request *request = CONTAINER_OF(op, struct request, op);
+    struct job *job = request->job;
+
+    if (op->err != ERR_OK && op->err != ERR_NOT_FOUND) {
+        on_created(op);
+        return;
+    }
+    request->op = (struct catalogue_record_op){.kind = CATALOGUE_JOB,
+                                               .key = job->def.name,
+                                               .value = job->definition,
+                                               .only_new = true,
+                                               .done = on_created};
+    catalogue_record_put(job->home->jobs->catalogue, job->home->shard, &request->op);
+}
+
 static void do_create(struct jobs_home *home, struct request *request)
 {
     struct job *job;
@@ -115,12 +138,9 @@ static void do_create(struct jobs_home *home, struct request *request)
     home->count++;
     job->request = request;
     request->job = job;
-    request->op = (struct catalogue_record_op){.kind = CATALOGUE_JOB,
-                                               .key = job->def.name,
-                                               .value = job->definition,
-                                               .only_new = true,
-                                               .done = on_created};
-    catalogue_record_put(home->jobs->catalogue, home->shard, &request->op);
+    request->op = (struct catalogue_record_op){
+        .kind = CATALOGUE_JOB_STATE, .key = job->def.name, .done = on_orphan_gone};
+    catalogue_record_delete(home->jobs->catalogue, home->shard, &request->op);
 }
 
 /* ---- start, stop, delete ---- */
@@ -130,10 +150,12 @@ static void on_start_saved(void *ctx, enum err err, const struct err_info *info)
     struct request *request = ctx;
     struct job *job = request->job;
 
-    if (err != ERR_OK)
+    if (err != ERR_OK) {
         request->info = *info;
-    else if (!job->home->stopping)
+        job->wanted = false; /* as the catalogue has it */
+    } else if (!job->home->stopping) {
         err = job_run(job, &request->info);
+    }
     if (err == ERR_OK)
         finish_status(request, job);
     else
@@ -277,17 +299,16 @@ static void do_list(struct jobs_home *home, struct request *request)
 {
     struct jobs *jobs = home->jobs;
 
+    ASSERT(request->at == home->shard->index);
     LIST_FOREACH(node, &home->list)
     {
-        if (request->answer.data[request->answer.len - 1] == '}')
-            bytebuf_append_byte(&request->answer, ',');
-        job_write_status(CONTAINER_OF(node, struct job, node), &request->answer);
+        jobs_list_add(request, CONTAINER_OF(node, struct job, node));
     }
     if (++request->at < shards_count(jobs->shards)) {
         shard_send(home->shard, shards_get(jobs->shards, request->at), &request->msg);
         return;
     }
-    bytebuf_append_cstr(&request->answer, "]}");
+    jobs_list_finish(request);
     request_finish(request, home->shard, ERR_OK);
 }
 
@@ -312,7 +333,6 @@ static void request_send(struct jobs *jobs, struct shard *caller, enum request_v
     if (request->name.failed || request->body.failed)
         request->err = err_info_set(&request->info, ERR_INVALID_CONFIG, "the job is too long");
     if (verb == REQUEST_LIST) {
-        bytebuf_append_cstr(&request->answer, "{\"jobs\":[");
         to = shards_get(jobs->shards, 0);
     } else if (request->err == ERR_OK) {
         to = home_of(jobs, name)->shard;
@@ -373,6 +393,7 @@ static void on_stop(struct shard_stop *stop)
     struct jobs_home *home = CONTAINER_OF(stop, struct jobs_home, stop);
 
     home->stopping = true;
+    timer_cancel(home->shard->reactor, &home->boot);
     if (home->running == 0) {
         shard_stop_done(stop);
         return;
@@ -385,23 +406,39 @@ static void on_stop(struct shard_stop *stop)
     }
 }
 
+/* Starts the jobs that ran before; those that memory does not suffice for are tried again. */
 static void on_boot(struct timer *timer)
 {
     struct jobs_home *home = CONTAINER_OF(timer, struct jobs_home, boot);
     struct err_info info;
+    bool again = false;
 
     LIST_FOREACH(node, &home->list)
     {
         struct job *job = CONTAINER_OF(node, struct job, node);
-        if (home->stopping || !job->wanted || job_is_running(job))
+        if (home->stopping || !job->wanted || job->request != NULL || !job_is_at_rest(job))
             continue;
-        if (job_run(job, &info) != ERR_OK)
-            diag(DIAG_ERROR, "job", "name=%.*s start=failed reason=\"%s\"",
-                 SLICE_FMT(job->def.name), info.text);
+        if (job_run(job, &info) == ERR_OK)
+            continue;
+        diag(DIAG_ERROR, "job", "name=%.*s start=failed reason=\"%s\"", SLICE_FMT(job->def.name),
+             info.text);
+        again = true;
     }
+    if (again)
+        timer_arm(home->shard->reactor, &home->boot, BOOT_RETRY_US);
 }
 
-/* What was saved of a job. A state that cannot be read is kept as it is: the job fails with it when it starts. */
+/* Whether a record of the catalogue is JSON to its end: what lies in it may be taken apart and shown. */
+static bool record_valid(struct slice value)
+{
+    json_t *root = json_loadb((const char *)value.data, value.len, 0, NULL);
+    bool valid = json_is_object(root);
+
+    json_decref(root);
+    return valid;
+}
+
+/* What was saved of a job. With a state that cannot be read, or is none, the job fails when it starts. */
 static enum err load_state(struct jobs *jobs, const struct catalogue_entry *entry)
 {
     struct job *job = job_find(home_of(jobs, entry->key), entry->key);
@@ -409,8 +446,9 @@ static enum err load_state(struct jobs *jobs, const struct catalogue_entry *entr
 
     if (job == NULL)
         return ERR_OK;
-    if (value.len == 0 || value.data[0] != '{') {
-        bytebuf_append_cstr(&job->state, "unreadable");
+    if (!record_valid(value)) {
+        diag(DIAG_ERROR, "job", "name=%.*s state=unreadable", SLICE_FMT(entry->key));
+        bytebuf_append_cstr(&job->state, JOB_STATE_UNREADABLE);
         return job->state.failed ? ERR_NO_MEMORY : ERR_OK;
     }
     struct json_cell wanted = json_source_get(value, SLICE_LIT("wanted"));

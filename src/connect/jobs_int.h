@@ -15,6 +15,10 @@
 
 enum { JOBS_PER_SHARD_MAX = 1000, JOB_ARENA_MAX = 64 << 20, ANSWER_MAX = 16 << 20 };
 
+/* Stands for a state that the catalogue has, and that cannot be read: JSON, but no state. */
+#define JOB_STATE_UNREADABLE "\"unreadable\""
+
+struct list_entry;
 struct request;
 
 /* The jobs of one shard. */
@@ -74,7 +78,10 @@ struct request {
     enum request_verb verb;
     struct bytebuf name;
     struct bytebuf body;
-    unsigned at; /* list: the shard being asked */
+    unsigned at; /* list: the shard being asked, and what was gathered (jobs_list.c) */
+    struct list_entry *entries;
+    uint32_t entry_count;
+    uint32_t entry_cap;
     jobs_done_fn done;
     void *ctx;
     enum err err;
@@ -93,9 +100,14 @@ void job_destroy(struct job *job);
 /* Makes the runner at need and starts it from the saved state. ERR_NO_MEMORY. */
 MUST_CHECK enum err job_run(struct job *job, struct err_info *info);
 bool job_is_running(const struct job *job);
+/* Stopped, or never started: neither running nor failed. */
+bool job_is_at_rest(const struct job *job);
 /* Writes wanted and state durably; one at a time. saved is called inside the call when memory does not suffice. */
 void job_save(struct job *job, source_done_fn saved, void *ctx);
 void job_write_status(const struct job *job, struct bytebuf *out);
+/* Adds a job's status to a list, and makes the answer when all shards have been asked (jobs_list.c). */
+void jobs_list_add(struct request *request, const struct job *job);
+void jobs_list_finish(struct request *request);
 /* The runner has come to rest (jobs.c). */
 void jobs_job_stopped(struct job *job);
 
