@@ -120,6 +120,11 @@ static void dispatch(struct blob_call *call)
     enum level level = call->blob.len        ? LEVEL_BLOB
                        : call->container.len ? LEVEL_CONTAINER
                                              : LEVEL_ACCOUNT;
+    /* How clients of the Data Lake find out what kind of account this is: an ordinary one. */
+    if (slice_equal(http_query_get(call->head->query, "action"), SLICE_LIT("getAccessControl"))) {
+        call_fail(call, BLOB_NO_HIERARCHY);
+        return;
+    }
     for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
         const struct operation *op = &operations[i];
         bool here = op->level == level || op->level == LEVEL_ANY;
@@ -130,11 +135,6 @@ static void dispatch(struct blob_call *call)
             op->handle(call);
             return;
         }
-    }
-    /* How clients of the Data Lake find out what kind of account this is: an ordinary one. */
-    if (slice_equal(http_query_get(call->head->query, "action"), SLICE_LIT("getAccessControl"))) {
-        call_fail(call, BLOB_NO_HIERARCHY);
-        return;
     }
     call_fail(call, call->head->method == HTTP_METHOD_OTHER ? BLOB_UNSUPPORTED_VERB
                                                             : BLOB_NOT_IMPLEMENTED);
