@@ -7,8 +7,8 @@
  * Invariants:
  * (1) A write answers ERR_OK only after its content was synced (the upload's finish) and its
  * transaction committed. (2) The operation's upload is taken in every case: kept by the index after
- * success, removed after a refusal, left for the next start's collection after a failure whose
- * outcome on disk is not known. (3) A READ op is in store->opening from submit to done, so that the
+ * success, removed after a refusal, left to the sweeper's doubt after a failure whose outcome on
+ * disk is not known. (3) A READ op is in store->opening from submit to done, so that the
  * sweeper waits for it.
  *
  * Ownership: the struct belongs to the process; per-call state to the calling shard. Locks:
@@ -159,10 +159,14 @@ static void op_settle_upload(struct blobstore_op *op)
     if (!upload)
         return;
     enum err_class class = err_row(op->err)->class;
-    if (op->err == ERR_OK || (class != ERR_CLASS_CLIENT && op->err != ERR_BUSY))
-        blobstore_upload_release(upload);
-    else
+    bool refused = op->err && (class == ERR_CLASS_CLIENT || op->err == ERR_BUSY);
+    if (refused) {
         blobstore_upload_discard(upload);
+        return;
+    }
+    if (op->err && upload->file_id)
+        blobstore_doubt(op->store, upload->file_id);
+    blobstore_upload_release(upload);
 }
 
 static void op_done(struct db_task *task)

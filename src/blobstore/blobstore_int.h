@@ -18,6 +18,7 @@ enum {
     BLOBSTORE_SWEEP_GENS = 64,
     BLOBSTORE_SWEEP_FILES = 256,
     BLOBSTORE_SWEEP_PIECES = 2048,
+    BLOBSTORE_DOUBT_MAX = 256,
     BLOBSTORE_LIST_BYTES = 4 * 1024 * 1024, /* of one page; it may end early */
     BLOBSTORE_STAGED_DAYS = 7
 };
@@ -43,7 +44,8 @@ struct blobstore_sweep {
     uint32_t file_count;
     struct blobstore_gen gens[BLOBSTORE_SWEEP_GENS];
     uint32_t gen_count;
-    int64_t container; /* one dead container, 0: none */
+    uint32_t doubt_count; /* the first so many of store->doubt are settled by this round */
+    int64_t container;    /* one dead container, 0: none */
     uint64_t ticket;
     int64_t stale_before; /* staged blocks older than this are dropped */
     int64_t next_stale;   /* wall ms of the next look at stale blocks */
@@ -61,14 +63,16 @@ struct blobstore {
     _Atomic int64_t dir_ready; /* highest folder below data/ that is durable */
     pthread_mutex_t dir_lock;  /* making folders */
 
-    pthread_mutex_t pin_lock; /* the three below */
+    pthread_mutex_t pin_lock; /* the five below */
     struct list_node opening; /* ops that are about to open a reader, oldest first */
     struct list_node readers;
     uint64_t ticket;
+    int64_t doubt[BLOBSTORE_DOUBT_MAX]; /* files of writes whose outcome is not known */
+    uint32_t doubt_count;
 
-    _Atomic bool garbage; /* the sweeper has something to do */
+    _Atomic bool garbage;     /* the sweeper has something to do */
     _Atomic bool pinned_dead; /* the sweeper passed over content that a reader holds */
-    _Atomic bool broken;  /* a sync failed: nothing can be written any more */
+    _Atomic bool broken;      /* a sync failed: nothing can be written any more */
     struct blobstore_sweep sweep;
     _Atomic uint64_t uploads_open;
     _Atomic uint64_t upload_bytes;
@@ -209,14 +213,15 @@ enum err run_list(struct blobstore_op *op, struct sqlite3 *sqlite);
 void blobstore_file_path(const struct blobstore *store, int64_t id, char out[BLOBSTORE_PATH_MAX]);
 void blobstore_folder_path(const struct blobstore *store, int64_t folder,
                            char out[BLOBSTORE_PATH_MAX]);
-/* Frees an upload whose file, if any, now belongs to the index or to the next start's collection.
- */
+/* Frees an upload whose file, if any, now belongs to the index or to the sweeper. */
 void blobstore_upload_release(struct blobstore_upload *upload);
 /* A pinned reader, NULL: out of memory. Worker. */
 struct blobstore_reader *blobstore_reader_create(struct blobstore *store, struct shard *shard,
                                                  struct blobstore_gen gen, uint64_t length);
 /* Removes files that the index does not name; raises next_file above all seen. Shard: init. */
 MUST_CHECK enum err blobstore_collect(struct blobstore *store, struct err_info *info);
+/* The file of a failed write: the sweeper finds out whether the index names it. Any thread. */
+void blobstore_doubt(struct blobstore *store, int64_t file_id);
 void blobstore_sweep_start(struct blobstore *store, struct shard *shard);
 
 #endif

@@ -8,6 +8,10 @@
  * still be about to pin it; so LOAD notes a ticket, and WAIT lasts until every opening op with an
  * older ticket is through. Then pins tell.
  *
+ * A write may fail in a way that leaves open whether a crash now would bring it back: then its file
+ * is in doubt. DELETE settles that by a commit of its own, behind which no earlier one can come
+ * back: a file that the index does not name then becomes a dead one.
+ *
  * Invariants:
  * (1) A file is unlinked only after the commit that removed its last reference.
  * (2) Pieces are deleted only for generations that are dead and not pinned, checked after WAIT.
@@ -71,6 +75,36 @@ static enum err load_run(struct db_task *task, struct sqlite3 *sqlite)
     return err;
 }
 
+/* ---- files in doubt ---- */
+
+void blobstore_doubt(struct blobstore *store, int64_t file_id)
+{
+    ASSERT(file_id > 0);
+    pthread_mutex_lock(&store->pin_lock);
+    if (store->doubt_count < BLOBSTORE_DOUBT_MAX) /* more are left to the next start */
+        store->doubt[store->doubt_count++] = file_id;
+    pthread_mutex_unlock(&store->pin_lock);
+    atomic_store_explicit(&store->garbage, true, memory_order_relaxed);
+}
+
+static uint32_t doubt_count(struct blobstore *store)
+{
+    pthread_mutex_lock(&store->pin_lock);
+    uint32_t count = store->doubt_count;
+    pthread_mutex_unlock(&store->pin_lock);
+    return count;
+}
+
+/* The first count are settled. */
+static void doubt_forget(struct blobstore *store, uint32_t count)
+{
+    pthread_mutex_lock(&store->pin_lock);
+    ASSERT(count <= store->doubt_count);
+    store->doubt_count -= count;
+    memmove(store->doubt, store->doubt + count, store->doubt_count * sizeof(store->doubt[0]));
+    pthread_mutex_unlock(&store->pin_lock);
+}
+
 /* ---- DELETE ---- */
 
 static enum err exec_id(struct blobstore_sweep *sweep, struct sqlite3 *sqlite, const char *text,
@@ -97,6 +131,23 @@ static bool gen_pinned(struct blobstore *store, struct blobstore_gen gen)
     }
     pthread_mutex_unlock(&store->pin_lock);
     return pinned;
+}
+
+static enum err delete_doubts(struct blobstore_sweep *sweep, struct sqlite3 *sqlite)
+{
+    enum err err = ERR_OK;
+    for (uint32_t i = 0; !err && i < sweep->doubt_count; i++) {
+        int changes;
+        pthread_mutex_lock(&sweep->store->pin_lock);
+        int64_t id = sweep->store->doubt[i];
+        pthread_mutex_unlock(&sweep->store->pin_lock);
+        err = exec_id(sweep, sqlite,
+                      "INSERT OR IGNORE INTO dead_file SELECT ?1 WHERE NOT EXISTS"
+                      " (SELECT 1 FROM file WHERE id = ?1)",
+                      id, &changes);
+        sweep->more = true;
+    }
+    return err;
 }
 
 /* Blobs of a deleted container: rows go, their generations become garbage of their own. */
@@ -157,6 +208,8 @@ static enum err delete_run(struct db_task *task, struct sqlite3 *sqlite)
         err =
             exec_id(sweep, sqlite, "DELETE FROM dead_file WHERE id = ?", sweep->files[i], &changes);
     if (!err)
+        err = delete_doubts(sweep, sqlite);
+    if (!err)
         err = delete_gens(sweep, sqlite);
     if (!err && sweep->container)
         err = delete_container(sweep, sqlite);
@@ -176,8 +229,10 @@ static void delete_done(struct db_task *task)
     if (task->err) {
         diag(DIAG_DEBUG, "blobstore", "sweep err=%s", err_row(task->err)->name);
         sweep->more = false;
+    } else {
+        doubt_forget(sweep->store, sweep->doubt_count);
     }
-    if (sweep->more)
+    if (sweep->more || doubt_count(sweep->store) > 0)
         atomic_store_explicit(&sweep->store->garbage, true, memory_order_relaxed);
     sweep_rest(sweep);
 }
@@ -236,9 +291,9 @@ static void load_done(struct db_task *task)
     struct blobstore_sweep *sweep = CONTAINER_OF(task, struct blobstore_sweep, task);
     struct blobstore *store = sweep->store;
     sweep->more = false;
-    bool stale = sweep->stale_before != 0;
-    if (task->err || sweep->stopping ||
-        (!sweep->file_count && !sweep->gen_count && !sweep->container && !stale)) {
+    sweep->doubt_count = doubt_count(store);
+    bool work = sweep->file_count || sweep->gen_count || sweep->container || sweep->doubt_count;
+    if (task->err || sweep->stopping || (!work && !sweep->stale_before)) {
         sweep_rest(sweep);
         return;
     }

@@ -549,6 +549,30 @@ static void test_faults(void **state)
     free(content);
 }
 
+/* The content is there but the index cannot take it: the file goes without a restart. */
+static void test_index_full(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *content = make_content(100000, 8);
+    prepare(f, BLOBSTORE_PUT, "good");
+    assert_int_equal(with_content(f, content, 100000), ERR_OK);
+    for (uint32_t skip = 1; skip < 4; skip++) { /* 0 is the write of the content */
+        assert_true(fault_arm("fs.write", skip, 1, ERR_DISK_FULL));
+        prepare(f, BLOBSTORE_PUT, "good");
+        assert_int_equal(with_content(f, content + 1, 90000), ERR_DISK_FULL);
+        fault_disarm_all();
+        expect_content(f, "good", content, 100000);
+        wait_files(f, 1);
+    }
+    prepare(f, BLOBSTORE_PUT, "good");
+    assert_int_equal(with_content(f, content + 1, 90000), ERR_OK);
+    wait_files(f, 1);
+    stop(f);
+    start(f);
+    expect_content(f, "good", content + 1, 90000);
+    free(content);
+}
+
 #define STORE_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -558,6 +582,7 @@ int main(void)
         STORE_TEST(test_put_sizes),   STORE_TEST(test_conditions),  STORE_TEST(test_blocks),
         STORE_TEST(test_append),      STORE_TEST(test_list),        STORE_TEST(test_write_bytes),
         STORE_TEST(test_sweep),       STORE_TEST(test_reopen),      STORE_TEST(test_faults),
+        STORE_TEST(test_index_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
