@@ -72,6 +72,7 @@ enum err container_find(struct blobstore_op *op, struct sqlite3 *sqlite, int64_t
 {
     struct sqlite3_stmt *stmt;
     bool row = false;
+    ASSERT(op->container.len > 0 && ret_id);
     enum err err = sql_get(sqlite, "SELECT id FROM container WHERE name = ?", &stmt, &op->err_info);
     if (err)
         return err;
@@ -112,6 +113,7 @@ enum err blob_info_read(struct sqlite3_stmt *stmt, int column, struct arena *are
 enum err blob_find(struct blobstore_op *op, struct sqlite3 *sqlite, struct blob_row *ret_row)
 {
     struct sqlite3_stmt *stmt;
+    ASSERT(op->blob.len > 0 && op->blob.len <= BLOBSTORE_NAME_MAX);
     *ret_row = (struct blob_row){.exists = false};
     enum err err = container_find(op, sqlite, &ret_row->container);
     if (!err)
@@ -139,6 +141,7 @@ enum err tick_next(struct blobstore_op *op, struct sqlite3 *sqlite, uint64_t *re
     uint64_t tick = store->tick + 1;
     if (tick < op->now_ticks)
         tick = op->now_ticks;
+    ASSERT(tick > store->tick && tick <= INT64_MAX);
     store->tick = tick; /* kept even when this task fails: ETags may skip, never repeat */
     *ret_tick = tick;
     enum err err =
@@ -207,6 +210,8 @@ enum err piece_add(struct blobstore_op *op, struct sqlite3 *sqlite, struct blobs
 {
     struct sqlite3_stmt *stmt;
     const struct blobstore_upload *upload = op->upload;
+    ASSERT(upload && upload->finished && !upload->err);
+    ASSERT(start <= INT64_MAX - upload->length);
     if (upload->length == 0)
         return ERR_OK;
     enum err err = file_add(op, sqlite);
@@ -264,7 +269,8 @@ enum err run_put(struct blobstore_op *op, struct sqlite3 *sqlite)
         .headers = op->headers,
         .metadata = op->metadata,
     };
-    if (!append && row.info.headers.md5.len == 0) { /* a copy: the upload goes before the answer is read */
+    if (!append &&
+        row.info.headers.md5.len == 0) { /* a copy: the upload goes before the answer is read */
         row.info.headers.md5 =
             arena_copy(op->arena, slice_make(op->upload->md5, sizeof(op->upload->md5)));
         if (!row.info.headers.md5.data)
@@ -298,6 +304,7 @@ enum err run_read(struct blobstore_op *op, struct sqlite3 *sqlite)
     op->info = row.info;
     if (err)
         return err;
+    ASSERT(!op->reader && !list_empty(&op->store->opening));
     op->reader = blobstore_reader_create(op->store, op->shard, row.gen, row.info.length);
     if (!op->reader)
         return err_info_set(&op->err_info, ERR_NO_MEMORY, "no memory for a reader");
@@ -308,6 +315,7 @@ enum err run_read(struct blobstore_op *op, struct sqlite3 *sqlite)
 enum err run_set(struct blobstore_op *op, struct sqlite3 *sqlite)
 {
     struct blob_row old;
+    ASSERT(op->verb == BLOBSTORE_SET_METADATA || op->verb == BLOBSTORE_SET_HEADERS);
     enum err err = blob_find(op, sqlite, &old);
     if (!err)
         err = conditions_check(&op->conditions, CONDITION_WRITE, old.exists, old.info.etag);

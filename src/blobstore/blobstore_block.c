@@ -68,6 +68,7 @@ static enum err staged_replace(struct blobstore_op *op, struct sqlite3 *sqlite, 
 {
     struct sqlite3_stmt *stmt;
     const struct blobstore_upload *upload = op->upload;
+    ASSERT(upload->length > 0 && (upload->file_id || upload->memory));
     enum err err =
         sql_get(sqlite, "DELETE FROM staged WHERE container = ? AND name = ? AND block_id = ?",
                 &stmt, &op->err_info);
@@ -124,6 +125,7 @@ static enum err commit_one(struct blobstore_op *op, struct sqlite3 *sqlite,
 {
     struct sqlite3_stmt *stmt;
     bool row;
+    ASSERT(block->id.len > 0 && block->id.len <= BLOBSTORE_BLOCK_ID_MAX);
     *ret_length = 0;
     if (!staged && !old->exists)
         return ERR_OK;
@@ -166,6 +168,8 @@ static enum err commit_blocks(struct blobstore_op *op, struct sqlite3 *sqlite,
         if (length <= 0)
             return err_info_set(&op->err_info, ERR_INVALID_BLOCK_LIST,
                                 "block %u of the list does not exist", i);
+        if ((uint64_t)length > INT64_MAX - start)
+            return err_info_set(&op->err_info, ERR_CORRUPT, "a block's row is damaged");
         start += (uint64_t)length;
     }
     *ret_length = start;
@@ -290,6 +294,8 @@ enum err run_append(struct blobstore_op *op, struct sqlite3 *sqlite)
         return ERR_BLOB_MAX_SIZE;
     if (old.info.block_count >= BLOBSTORE_BLOCKS_MAX)
         return ERR_BLOCK_COUNT;
+    if (old.info.length > INT64_MAX - op->upload->length)
+        return err_info_set(&op->err_info, ERR_CORRUPT, "a blob's row is damaged");
     struct blob_row row = old;
     op->append_offset = old.info.length;
     row.info.length += op->upload->length;

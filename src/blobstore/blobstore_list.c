@@ -89,6 +89,7 @@ static bool walk_current(struct list_walk *walk, struct slice *ret_name, bool *r
 /* Where the next name with another beginning can be: UTF-8 holds no byte 0xFF. */
 static struct slice behind_prefix(struct arena *arena, struct slice prefix)
 {
+    ASSERT(prefix.len > 0);
     uint8_t *bound = arena_alloc(arena, prefix.len + 1);
     if (!bound)
         return SLICE_NULL;
@@ -103,6 +104,7 @@ static enum err list_emit(struct list_walk *walk, int64_t container, struct slic
 {
     struct blobstore_op *op = walk->op;
     const struct blobstore_list *list = &op->list;
+    ASSERT(op->item_count < list->max && slice_starts_with(name, list->prefix));
     struct blobstore_item *item = &op->items[op->item_count];
     size_t cut =
         list->delimiter.len ? slice_find(name, list->delimiter, list->prefix.len) : SIZE_MAX;

@@ -204,6 +204,7 @@ static enum err delete_run(struct db_task *task, struct sqlite3 *sqlite)
     struct blobstore_sweep *sweep = CONTAINER_OF(task, struct blobstore_sweep, task);
     int changes = 0;
     enum err err = ERR_OK;
+    ASSERT(sweep->step == SWEEP_DELETE && sweep->file_count <= BLOBSTORE_SWEEP_FILES);
     for (uint32_t i = 0; !err && i < sweep->file_count; i++)
         err =
             exec_id(sweep, sqlite, "DELETE FROM dead_file WHERE id = ?", sweep->files[i], &changes);
@@ -252,6 +253,7 @@ static bool opening_through(struct blobstore_sweep *sweep)
 
 static void sweep_wait(struct blobstore_sweep *sweep)
 {
+    ASSERT(sweep->step == SWEEP_UNLINK || sweep->step == SWEEP_WAIT);
     sweep->step = SWEEP_WAIT;
     if (sweep->stopping) {
         sweep_rest(sweep);
@@ -290,6 +292,7 @@ static void load_done(struct db_task *task)
 {
     struct blobstore_sweep *sweep = CONTAINER_OF(task, struct blobstore_sweep, task);
     struct blobstore *store = sweep->store;
+    ASSERT(sweep->step == SWEEP_LOAD);
     sweep->more = false;
     sweep->doubt_count = doubt_count(store);
     bool work = sweep->file_count || sweep->gen_count || sweep->container || sweep->doubt_count;

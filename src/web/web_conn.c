@@ -214,6 +214,7 @@ static bool conn_advance_drain(struct web_conn *conn)
     struct http_refusal refusal;
     size_t consumed;
     struct slice data;
+    ASSERT(req->answer == WEB_ANSWER_DONE);
     enum http_result result =
         http_body_next(&req->body, stream_input(conn->stream), &consumed, &data, &refusal);
     if (consumed > 0)
@@ -236,6 +237,7 @@ static bool conn_advance_drain(struct web_conn *conn)
 static bool conn_advance_body(struct web_conn *conn)
 {
     struct web_request *req = conn->req;
+    ASSERT(req->conn == conn);
     if (!req->body_started || req->body_over)
         return false;
     bool blocked = false;

@@ -117,6 +117,7 @@ static bool version_valid(struct slice version)
 
 static void dispatch(struct blob_call *call)
 {
+    ASSERT(call->account && (call->container.len > 0 || call->blob.len == 0));
     enum level level = call->blob.len        ? LEVEL_BLOB
                        : call->container.len ? LEVEL_CONTAINER
                                              : LEVEL_ACCOUNT;

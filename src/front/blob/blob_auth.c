@@ -236,6 +236,7 @@ static bool signature_good(struct blob_call *call, const uint8_t given[SIGNATURE
 {
     struct bytebuf text;
     bool good = false;
+    ASSERT(call->account->key_len[0] > 0 && call->account->key_len[0] <= BLOB_KEY_MAX);
     bytebuf_init(&text, TO_SIGN_MAX);
     if (string_to_sign(&text, call, spelling)) {
         for (int i = 0; i < 2; i++) {

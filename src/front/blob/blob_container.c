@@ -195,6 +195,7 @@ static void listing_begin(struct blob_call *call, struct bytebuf *xml)
                                             {"maxresults", "MaxResults"},
                                             {"delimiter", "Delimiter"}};
     bool ok;
+    ASSERT(call->op.item_count <= call->op.list.max);
     xml_begin(xml, BLOB_ANSWER_MAX);
     bytebuf_append_cstr(xml, "<EnumerationResults ServiceEndpoint=\"http://");
     xml_text(xml, call->head->host);

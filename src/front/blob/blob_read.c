@@ -140,6 +140,7 @@ static void download_read(struct blobstore_reader *reader, enum err err, size_t 
     struct iobuf_range range = {call->piece, slice_make(iobuf_data(call->piece), len)};
     call->piece = NULL;
     call->position += len;
+    ASSERT(call->position <= call->range.end);
     web_stream_write(call->req, range);
     if (!web_alive(call->req) || call->position == call->range.end)
         download_end(call);
@@ -171,6 +172,7 @@ static void download_head(struct blob_call *call, struct slice checksum)
 {
     const struct blobstore_info *info = &call->op.info;
     const struct blob_range *range = &call->range;
+    ASSERT(range->start <= range->end && range->end <= info->length);
     struct bytebuf *out = call_answer(call, range->given ? 206 : 200);
     if (range->given)
         bytebuf_printf(out, "Content-Range: bytes %llu-%llu/%llu\r\n",
@@ -191,6 +193,8 @@ static void hashed_send(struct blob_call *call, size_t len)
     uint8_t sum[EVP_MAX_MD_SIZE];
     unsigned sum_len = 8;
     const uint8_t *data = iobuf_data(call->piece);
+    ASSERT(len == call->range.end - call->range.start && len <= BLOB_RANGE_HASH_MAX);
+    ASSERT(call->hash_md5 != call->hash_crc64);
     if (call->hash_md5) {
         if (EVP_Digest(data, len, sum, &sum_len, EVP_md5(), NULL) != 1)
             sum_len = 0;

@@ -90,6 +90,7 @@ static bool checksums_hold(struct blob_call *call)
 static void upload_complete(struct blob_call *call)
 {
     struct blob_transfer *t = &call->transfer;
+    ASSERT(t->upload && !t->writing && !call->op.upload);
     enum err err = blobstore_upload_error(t->upload);
     if (err) {
         transfer_fail(call, err, BLOB_INTERNAL);
@@ -202,6 +203,7 @@ static void transfer_start(struct blob_call *call, uint64_t limit)
 {
     struct blob_transfer *t = &call->transfer;
     const struct http_head *head = call->head;
+    ASSERT(!t->upload && !t->buf && limit > 0);
     if (!head->has_length && !head->chunked) {
         call_fail(call, BLOB_LENGTH_REQUIRED);
         return;

@@ -197,6 +197,7 @@ static void on_end(void *arg, const XML_Char *name)
     uint8_t id[ID_TEXT_MAX];
     size_t len = 0;
     reader->depth--;
+    ASSERT(reader->depth >= 0 && reader->count <= BLOBSTORE_BLOCKS_MAX);
     if (!reader->in_block || reader->depth != 1)
         return;
     reader->in_block = false;

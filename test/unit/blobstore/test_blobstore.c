@@ -17,7 +17,7 @@
 #include "../../lib/node_rig.h"
 #include "base/arena.h"
 #include "base/bytebuf.h"
-#include "blobstore/blobstore.h"
+#include "blobstore/blobstore_int.h"
 #include "blobstore/crc64.h"
 #include "io/fault.h"
 
@@ -245,6 +245,86 @@ static void test_pairs(void **state)
         assert_false(blobstore_pair_next(slice_make(packed, cut), &cursor, &name, &value));
     }
     assert_int_equal(blobstore_ticks_unix(blobstore_ticks(1558000000123)), 1558000000);
+}
+
+/* Headers come back as they were packed; damaged bytes are told, not believed. */
+static void test_headers(void **state)
+{
+    struct arena *arena = arena_create(NULL, "test", 1 << 20);
+    struct blobstore_headers in = {
+        .content_type = SLICE_LIT("a/b"), .cache_control = SLICE_LIT("no"), .md5 = SLICE_LIT("x")};
+    struct blobstore_headers out;
+    struct slice packed;
+    struct err_info info;
+    assert_int_equal(headers_pack(&in, arena, &packed, &info), ERR_OK);
+    assert_true(headers_unpack(packed, &out));
+    assert_true(slice_equal(out.content_type, in.content_type));
+    assert_true(slice_equal(out.cache_control, in.cache_control));
+    assert_true(slice_equal(out.md5, in.md5));
+    assert_int_equal(out.content_encoding.len, 0);
+    for (size_t cut = 0; cut < packed.len; cut++)
+        assert_false(headers_unpack(slice_sub(packed, 0, cut), &out));
+    uint8_t *more = arena_alloc(arena, packed.len + 1);
+    memcpy(more, packed.data, packed.len);
+    more[packed.len] = 0;
+    assert_false(headers_unpack(slice_make(more, packed.len + 1), &out));
+    uint8_t sum[BLOBSTORE_MD5_MAX + 1] = {0};
+    in.md5 = slice_make(sum, sizeof(sum));
+    assert_int_equal(headers_pack(&in, arena, &packed, &info), ERR_OK);
+    assert_false(headers_unpack(packed, &out));
+    arena_destroy(arena);
+}
+
+/* What each kind of request does under each condition, on a blob changed in second 100 with ETag 5
+ * or on none. */
+static void test_condition_table(void **state)
+{
+    const struct blobstore_etags any = {.present = true, .any = true};
+    const struct blobstore_etags same = {.present = true, .count = 2, .tags = {7, 0}};
+    const uint64_t etag = blobstore_ticks(100000);
+    struct blobstore_etags hit = same;
+    hit.tags[1] = etag;
+    const struct {
+        struct blobstore_conditions c;
+        enum err there[4]; /* READ, WRITE, CREATE, DELETE */
+        enum err missing[4];
+    } rows[] = {
+#define GONE ERR_BLOB_NOT_FOUND
+#define UNMET ERR_CONDITION_NOT_MET
+        {{.has_modified_since = false}, {0, 0, 0, 0}, {GONE, GONE, 0, GONE}},
+        {{.match = any}, {0, 0, 0, 0}, {GONE, UNMET, UNMET, GONE}},
+        {{.match = hit}, {0, 0, 0, 0}, {GONE, UNMET, UNMET, GONE}},
+        {{.match = same}, {UNMET, UNMET, UNMET, UNMET}, {GONE, UNMET, UNMET, GONE}},
+        {{.none_match = any}, {ERR_NOT_MODIFIED, UNMET, ERR_BLOB_EXISTS, 0}, {GONE, GONE, 0, GONE}},
+        {{.none_match = hit}, {ERR_NOT_MODIFIED, UNMET, UNMET, UNMET}, {GONE, GONE, 0, GONE}},
+        {{.none_match = same}, {0, 0, 0, 0}, {GONE, GONE, 0, GONE}},
+        {{.has_modified_since = true, .modified_since = 100},
+         {ERR_NOT_MODIFIED, UNMET, UNMET, UNMET},
+         {GONE, GONE, 0, GONE}},
+        {{.has_modified_since = true, .modified_since = 99}, {0, 0, 0, 0}, {GONE, GONE, 0, GONE}},
+        {{.has_unmodified_since = true, .unmodified_since = 100},
+         {0, 0, 0, 0},
+         {GONE, GONE, 0, GONE}},
+        {{.has_unmodified_since = true, .unmodified_since = 99},
+         {UNMET, UNMET, UNMET, UNMET},
+         {GONE, GONE, 0, GONE}},
+        /* the ETag wins over the date in writes; reads want both, or one of the second kind */
+        {{.match = hit, .has_unmodified_since = true, .unmodified_since = 99},
+         {UNMET, 0, 0, 0},
+         {GONE, UNMET, UNMET, GONE}},
+        {{.none_match = hit, .has_modified_since = true, .modified_since = 99},
+         {0, UNMET, UNMET, UNMET},
+         {GONE, GONE, 0, GONE}},
+#undef GONE
+#undef UNMET
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (int mode = CONDITION_READ; mode <= CONDITION_DELETE; mode++) {
+            enum condition_mode m = (enum condition_mode)mode;
+            assert_int_equal(conditions_check(&rows[i].c, m, true, etag), rows[i].there[mode]);
+            assert_int_equal(conditions_check(&rows[i].c, m, false, 0), rows[i].missing[mode]);
+        }
+    }
 }
 
 static void test_containers(void **state)
@@ -578,10 +658,13 @@ static void test_index_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_crc64), cmocka_unit_test(test_pairs), STORE_TEST(test_containers),
-        STORE_TEST(test_put_sizes),   STORE_TEST(test_conditions),  STORE_TEST(test_blocks),
-        STORE_TEST(test_append),      STORE_TEST(test_list),        STORE_TEST(test_write_bytes),
-        STORE_TEST(test_sweep),       STORE_TEST(test_reopen),      STORE_TEST(test_faults),
+        cmocka_unit_test(test_crc64),   cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_headers), cmocka_unit_test(test_condition_table),
+        STORE_TEST(test_containers),    STORE_TEST(test_put_sizes),
+        STORE_TEST(test_conditions),    STORE_TEST(test_blocks),
+        STORE_TEST(test_append),        STORE_TEST(test_list),
+        STORE_TEST(test_write_bytes),   STORE_TEST(test_sweep),
+        STORE_TEST(test_reopen),        STORE_TEST(test_faults),
         STORE_TEST(test_index_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
