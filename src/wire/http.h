@@ -148,7 +148,7 @@ struct slice http_query_get(struct slice query, const char *name);
 
 /* Seconds since 1970 as an IMF-fixdate, NUL-terminated. */
 void http_date_write(char out[HTTP_DATE_SIZE], int64_t unix_seconds);
-/* Reads an IMF-fixdate; the weekday's name is checked for form only. */
+/* Reads an IMF-fixdate. false: another form, no such day, or a weekday that is not the day's. */
 MUST_CHECK bool http_date_read(struct slice text, int64_t *ret_unix_seconds);
 
 /* The usual phrase of a status, "Unknown" when there is none. */

@@ -1,9 +1,8 @@
 /*
  * Small texts of HTTP: percent-encoding, queries, dates, status phrases, response heads.
  */
-#include <stdio.h>
-
 #include "base/bytebuf.h"
+#include "base/datetime.h"
 #include "base/numtext.h"
 #include "wire/http_int.h"
 
@@ -79,94 +78,21 @@ struct slice http_query_get(struct slice query, const char *name)
     return SLICE_NULL;
 }
 
-static const char day_names[] = "SunMonTueWedThuFriSat";
-static const char month_names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-
-/* Days since 1970-01-01 to a civil date, by 400-year eras that begin on 1 March. */
-static void civil_from_days(int64_t days, int64_t *ret_year, int *ret_month, int *ret_day)
-{
-    days += 719468;
-    int64_t era = (days >= 0 ? days : days - 146096) / 146097;
-    int64_t doe = days - era * 146097;
-    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-    int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    int64_t mp = (5 * doy + 2) / 153;
-    *ret_day = (int)(doy - (153 * mp + 2) / 5 + 1);
-    *ret_month = (int)(mp < 10 ? mp + 3 : mp - 9);
-    *ret_year = yoe + era * 400 + (*ret_month <= 2);
-}
-
-static int64_t days_from_civil(int64_t year, int month, int day)
-{
-    year -= month <= 2;
-    int64_t era = (year >= 0 ? year : year - 399) / 400;
-    int64_t yoe = year - era * 400;
-    int64_t doy = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-    int64_t doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
-    return era * 146097 + doe - 719468;
-}
-
 void http_date_write(char out[HTTP_DATE_SIZE], int64_t unix_seconds)
 {
-    ASSERT(unix_seconds >= 0 && unix_seconds < 253402300800); /* to the end of year 9999 */
-    int64_t days = unix_seconds / 86400;
-    int rest = (int)(unix_seconds % 86400);
-    int64_t year;
-    int month;
-    int day;
-    civil_from_days(days, &year, &month, &day);
-    int weekday = (int)((days + 4) % 7);
-    int len = snprintf(out, HTTP_DATE_SIZE, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
-                       day_names + weekday * 3, day % 100, month_names + (month - 1) * 3,
-                       (int)(year % 10000), rest / 3600, rest / 60 % 60, rest % 60);
+    ASSERT(unix_seconds >= 0 && unix_seconds <= DATETIME_TICKS_MAX / DATETIME_TICKS_PER_SECOND);
+    size_t len = datetime_write_http(out, unix_seconds * DATETIME_TICKS_PER_SECOND);
     ASSERT(len == HTTP_DATE_LEN);
-}
-
-static bool read_digits(const uint8_t *text, int count, int *ret_value)
-{
-    int value = 0;
-    for (int i = 0; i < count; i++) {
-        if (text[i] < '0' || text[i] > '9')
-            return false;
-        value = value * 10 + (text[i] - '0');
-    }
-    *ret_value = value;
-    return true;
-}
-
-/* Index of three letters in a table of three-letter names, -1 when they are none. */
-static int name_index(const char *names, int count, const uint8_t *text)
-{
-    for (int i = 0; i < count; i++)
-        if (memcmp(names + i * 3, text, 3) == 0)
-            return i;
-    return -1;
+    out[len] = 0;
 }
 
 bool http_date_read(struct slice text, int64_t *ret_unix_seconds)
 {
     ASSERT(ret_unix_seconds);
-    static const char form[] = "___, __ ___ ____ __:__:__ GMT";
-    int day;
-    int year;
-    int hour;
-    int minute;
-    int second;
-    const uint8_t *t = text.data;
-    if (text.len != HTTP_DATE_LEN)
+    int64_t ticks;
+    if (!datetime_read_http(text, &ticks))
         return false;
-    for (int i = 0; i < HTTP_DATE_LEN; i++)
-        if (form[i] != '_' && form[i] != t[i])
-            return false;
-    int month = name_index(month_names, 12, t + 8);
-    if (name_index(day_names, 7, t) < 0 || month < 0 || !read_digits(t + 5, 2, &day) ||
-        !read_digits(t + 12, 4, &year) || !read_digits(t + 17, 2, &hour) ||
-        !read_digits(t + 20, 2, &minute) || !read_digits(t + 23, 2, &second))
-        return false;
-    if (day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60)
-        return false;
-    int64_t days = days_from_civil(year, month + 1, day);
-    *ret_unix_seconds = days * 86400 + hour * 3600 + minute * 60 + second;
+    *ret_unix_seconds = ticks / DATETIME_TICKS_PER_SECOND; /* whole seconds: nothing is cut */
     return true;
 }
 

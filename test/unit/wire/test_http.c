@@ -325,6 +325,8 @@ static void test_texts(void **state)
     }
     assert_false(http_date_read(TEXT("Sun, 06 Nov 1994 08:49:37 UTC"), &seconds));
     assert_false(http_date_read(TEXT("Sun, 36 Nov 1994 08:49:37 GMT"), &seconds));
+    assert_false(http_date_read(TEXT("Mon, 06 Nov 1994 08:49:37 GMT"), &seconds));
+    assert_false(http_date_read(TEXT("Wed, 31 Feb 1994 08:49:37 GMT"), &seconds));
     assert_false(http_date_read(TEXT("yesterday"), &seconds));
 }
 
