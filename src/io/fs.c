@@ -53,6 +53,7 @@ FAULT_DEFINE(fault_stat, "fs.stat")
 static enum err fs_result(struct err_info *info, const char *verb, const char *path,
                           int posix_errno)
 {
+    ASSERT(verb && path);
     if (posix_errno == 0)
         return ERR_OK;
     enum err err = err_from_errno(posix_errno);
@@ -65,6 +66,7 @@ static enum err fs_result(struct err_info *info, const char *verb, const char *p
 static enum err fs_fault(struct fault *fault, struct err_info *info, const char *verb,
                          const char *path)
 {
+    ASSERT(verb && path);
     enum err err = fault_check(fault);
     if (err == ERR_OK)
         return ERR_OK;
@@ -83,6 +85,7 @@ static enum err fs_path_check(const char *path, struct err_info *info)
 
 void fs_destroy(struct fs *fs)
 {
+    ASSERT(!fs || fs->ops);
     if (fs)
         fs->ops->destroy(fs);
 }
@@ -107,6 +110,7 @@ enum err fs_open(struct fs *fs, const char *path, unsigned flags, struct fs_file
         free(copy);
         return err;
     }
+    ASSERT(file);
     file->fs = fs;
     file->path = copy;
     *ret_file = file;
@@ -117,7 +121,7 @@ void fs_close(struct fs_file *file)
 {
     if (!file)
         return;
-    ASSERT(file->fs);
+    ASSERT(file->fs && file->path);
     char *path = file->path;
     file->fs->ops->close(file);
     free(path);
@@ -125,11 +129,13 @@ void fs_close(struct fs_file *file)
 
 enum err fs_lock(struct fs *fs, const char *path, struct fs_file **ret_file, struct err_info *info)
 {
+    ASSERT(ret_file);
     struct fs_file *file;
     *ret_file = NULL;
     enum err err = fs_open(fs, path, FS_READ | FS_WRITE | FS_CREATE, &file, info);
     if (err != ERR_OK)
         return err;
+    ASSERT(file);
     int rc = fs->ops->lock(file);
     if (rc != 0) {
         fs_close(file);
@@ -162,6 +168,7 @@ enum err fs_pread(struct fs_file *file, void *data, size_t len, uint64_t pos, si
             break;
         have += got;
     }
+    ASSERT(have <= len);
     *ret_len = have;
     return ERR_OK;
 }
@@ -183,7 +190,7 @@ static int fs_write_iov(struct fs_file *file, struct iovec *iov, int count, uint
         if (rc != 0)
             return rc;
         if (put == 0)
-            return ENOSPC;
+            return ENOSPC; /* no progress and no reason: repeating it could go on for ever */
         pos += put;
         while (count > 0 && put >= iov->iov_len) {
             put -= iov->iov_len;
@@ -223,7 +230,7 @@ enum err fs_pwritev(struct fs_file *file, const struct slice *parts, size_t coun
                 done = 0;
             }
         }
-        ASSERT(bytes <= FS_WRITE_MAX);
+        ASSERT(used > 0 && bytes <= FS_WRITE_MAX);
         int rc = fs_write_iov(file, iov, used, pos);
         if (rc != 0)
             return fs_result(info, "write", file->path, rc);
@@ -235,6 +242,7 @@ enum err fs_pwritev(struct fs_file *file, const struct slice *parts, size_t coun
 enum err fs_pwrite(struct fs_file *file, const void *data, size_t len, uint64_t pos,
                    struct err_info *info)
 {
+    ASSERT(data || len == 0);
     struct slice part = slice_make(data, len);
     return fs_pwritev(file, &part, 1, pos, info);
 }
@@ -257,6 +265,10 @@ enum err fs_truncate(struct fs_file *file, uint64_t size, struct err_info *info)
     return fs_result(info, "truncate", file->path, file->fs->ops->truncate(file, size));
 }
 
+/*
+ * Writes zeros instead of reserving space: reserved blocks are turned into written ones by the
+ * first write to them, which is metadata that the commit's sync would have to wait for.
+ */
 enum err fs_zero(struct fs_file *file, uint64_t pos, uint64_t len, struct err_info *info)
 {
     static const uint8_t zeros[FS_ZERO_CHUNK];
@@ -273,6 +285,7 @@ enum err fs_zero(struct fs_file *file, uint64_t pos, uint64_t len, struct err_in
             iov[used] = (struct iovec){(void *)(uintptr_t)zeros, (size_t)part};
             bytes += part;
         }
+        ASSERT(bytes > 0 && bytes <= len);
         int rc = fs_write_iov(file, iov, used, pos);
         if (rc != 0)
             return fs_result(info, "zero", file->path, rc);
@@ -290,7 +303,7 @@ bool fs_reserve(struct fs_file *file, uint64_t pos, uint64_t len)
 
 enum err fs_size(struct fs_file *file, uint64_t *ret_size, struct err_info *info)
 {
-    ASSERT(file);
+    ASSERT(file && ret_size);
     *ret_size = 0;
     return fs_result(info, "size of", file->path, file->fs->ops->size(file, ret_size));
 }
@@ -303,6 +316,7 @@ const char *fs_file_path(const struct fs_file *file)
 
 enum err fs_rename(struct fs *fs, const char *from, const char *to, struct err_info *info)
 {
+    ASSERT(to);
     enum err err = fs_path_check(from, info);
     if (err == ERR_OK)
         err = fs_path_check(to, info);
@@ -344,6 +358,7 @@ static enum err fs_mkdir_durable(struct fs *fs, const char *path, size_t len, st
 {
     char part[FS_PATH_MAX + 1];
     ASSERT(len > 0 && len <= FS_PATH_MAX);
+    ASSERT(path[len] == 0 || path[len] == '/');
     memcpy(part, path, len);
     part[len] = 0;
     enum err err = fs_mkdir(fs, part, info);
@@ -361,6 +376,7 @@ static enum err fs_mkdir_durable(struct fs *fs, const char *path, size_t len, st
 
 enum err fs_mkdir_all(struct fs *fs, const char *path, struct err_info *info)
 {
+    ASSERT(path);
     enum err err = fs_path_check(path, info);
     size_t len = err == ERR_OK ? strlen(path) : 0;
     while (len > 1 && path[len - 1] == '/')
@@ -395,6 +411,7 @@ enum err fs_sync_dir(struct fs *fs, const char *path, struct err_info *info)
 
 enum err fs_stat(struct fs *fs, const char *path, struct fs_stat *ret_stat, struct err_info *info)
 {
+    ASSERT(ret_stat);
     *ret_stat = (struct fs_stat){.kind = FS_KIND_OTHER};
     enum err err = fs_path_check(path, info);
     if (err == ERR_OK)
@@ -412,6 +429,7 @@ bool fs_exists(struct fs *fs, const char *path)
 
 enum err fs_space(struct fs *fs, const char *path, uint64_t *ret_free, struct err_info *info)
 {
+    ASSERT(ret_free);
     *ret_free = 0;
     enum err err = fs_path_check(path, info);
     if (err != ERR_OK)
@@ -436,7 +454,7 @@ struct fs_entries {
 static bool fs_entries_add(void *arg, const char *name, enum fs_kind kind)
 {
     struct fs_entries *entries = arg;
-    ASSERT(entries->count <= entries->cap);
+    ASSERT(name[0] && entries->count <= entries->cap);
     if (entries->count == entries->cap) {
         size_t cap = entries->cap ? entries->cap * 2 : 32;
         struct fs_entry *items = realloc(entries->items, cap * sizeof(*items));
@@ -456,13 +474,16 @@ static bool fs_entries_add(void *arg, const char *name, enum fs_kind kind)
     return true;
 }
 
+/* Byte order: recovery must not depend on the order a file system hands out names in. */
 static int fs_entry_order(const void *a, const void *b)
 {
     return strcmp(((const struct fs_entry *)a)->name, ((const struct fs_entry *)b)->name);
 }
 
+/* Also after a failed load: what was taken so far is freed. */
 static void fs_entries_deinit(struct fs_entries *entries)
 {
+    ASSERT(entries->count == 0 || entries->items);
     for (size_t i = 0; i < entries->count; i++)
         free(entries->items[i].name);
     free(entries->items);
@@ -502,6 +523,7 @@ enum err fs_list(struct fs *fs, const char *path, fs_list_fn each, void *arg, st
 static enum err fs_remove_level(struct fs *fs, const char *path, unsigned depth,
                                 struct err_info *info)
 {
+    ASSERT(depth >= 1);
     if (depth > FS_TREE_DEPTH_MAX)
         return err_info_set(info, ERR_LIMIT, "remove '%s': more than %d levels", path,
                             FS_TREE_DEPTH_MAX);
@@ -535,6 +557,7 @@ enum err fs_remove_tree(struct fs *fs, const char *path, struct err_info *info)
 static enum err fs_reseal_range(struct fs_file *file, uint64_t pos, uint8_t *data, size_t cap,
                                 struct err_info *info)
 {
+    ASSERT(data && cap > 0);
     for (;;) {
         size_t len;
         enum err err = fs_pread(file, data, cap, pos, &len, info);
@@ -573,6 +596,7 @@ enum err fs_reseal(struct fs *fs, const char *path, uint64_t pos, struct err_inf
 enum err fs_read_all(struct fs *fs, const char *path, size_t limit, uint8_t **ret_data,
                      size_t *ret_len, struct err_info *info)
 {
+    ASSERT(ret_data && ret_len);
     *ret_data = NULL;
     *ret_len = 0;
     struct fs_file *file;
@@ -585,6 +609,7 @@ enum err fs_read_all(struct fs *fs, const char *path, size_t limit, uint8_t **re
         err = err_info_set(info, ERR_LIMIT, "'%s' has %llu bytes, more than %zu", path,
                            (unsigned long long)size, limit);
     uint8_t *data = NULL;
+    /* One byte more, so that texts are NUL-terminated for those who scan them. */
     if (err == ERR_OK && !(data = malloc((size_t)size + 1)))
         err = err_info_set(info, ERR_NO_MEMORY, "read '%s': out of memory", path);
     if (err == ERR_OK)
@@ -604,6 +629,7 @@ enum err fs_read_all(struct fs *fs, const char *path, size_t limit, uint8_t **re
 static enum err fs_write_synced(struct fs *fs, const char *path, struct slice data,
                                 struct err_info *info)
 {
+    ASSERT(data.data || data.len == 0);
     struct fs_file *file;
     enum err err = fs_open(fs, path, FS_WRITE | FS_CREATE | FS_TRUNCATE, &file, info);
     if (err != ERR_OK)
@@ -618,12 +644,15 @@ static enum err fs_write_synced(struct fs *fs, const char *path, struct slice da
 enum err fs_write_atomic(struct fs *fs, const char *path, struct slice data, struct err_info *info)
 {
     char temp[FS_PATH_MAX + 8];
+    ASSERT(path);
     enum err err = fs_path_check(path, info);
     if (err != ERR_OK)
         return err;
     if (strlen(path) + 4 > FS_PATH_MAX)
         return err_info_set(info, ERR_INVALID_ARGUMENT, "write '%s': path too long", path);
     snprintf(temp, sizeof(temp), "%s.tmp", path);
+    /* The content must be durable before the name points at it: a rename that survives a crash
+     * alone would leave an empty file under a trusted name. */
     err = fs_write_synced(fs, temp, data, info);
     if (err == ERR_OK)
         err = fs_rename(fs, temp, path, info);

@@ -31,6 +31,8 @@ struct posix_file {
     int fd;
 };
 
+static const struct fs_ops posix_ops;
+
 static struct posix_file *posix_of(struct fs_file *file)
 {
     struct posix_file *posix = (struct posix_file *)file;
@@ -40,10 +42,14 @@ static struct posix_file *posix_of(struct fs_file *file)
 
 static void posix_destroy(struct fs *fs)
 {
+    ASSERT(fs->ops == &posix_ops);
     free(fs);
 }
 
-/* Moves a descriptor out of the range of the standard streams. */
+/*
+ * Moves a descriptor out of the range of the standard streams: where one of them was closed by the
+ * caller of the program, a stray printf would otherwise end up in a segment.
+ */
 static int posix_fd_lift(int fd)
 {
     if (fd < 0 || fd > 2)
@@ -57,6 +63,7 @@ static int posix_fd_lift(int fd)
 
 static int posix_open(struct fs *fs, const char *path, unsigned flags, struct fs_file **ret_file)
 {
+    ASSERT(flags & (FS_READ | FS_WRITE));
     int mode = (flags & FS_WRITE) ? ((flags & FS_READ) ? O_RDWR : O_WRONLY) : O_RDONLY;
     mode |= (flags & FS_CREATE) ? O_CREAT : 0;
     mode |= (flags & FS_EXCLUSIVE) ? O_EXCL : 0;
@@ -73,11 +80,16 @@ static int posix_open(struct fs *fs, const char *path, unsigned flags, struct fs
         free(file);
         return rc;
     }
+    ASSERT(fd > 2);
     file->fd = fd;
     *ret_file = &file->base;
     return 0;
 }
 
+/*
+ * flock and not fcntl: it belongs to the open description, so that it excludes a second handle of
+ * this process as well, and closing another descriptor of the file does not drop it.
+ */
 static int posix_lock(struct fs_file *file)
 {
     return flock(posix_of(file)->fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
@@ -95,6 +107,7 @@ static int posix_pread(struct fs_file *file, void *data, size_t len, uint64_t po
     ssize_t n = pread(posix_of(file)->fd, data, len, (off_t)pos);
     if (n < 0)
         return errno;
+    ASSERT((size_t)n <= len);
     *ret_len = (size_t)n;
     return 0;
 }
@@ -110,6 +123,10 @@ static int posix_pwritev(struct fs_file *file, const struct iovec *iov, int coun
     return 0;
 }
 
+/*
+ * fdatasync also writes the size where it is needed to read the data back; times are not worth a
+ * second write of the inode.
+ */
 static int posix_sync(struct fs_file *file)
 {
     return fdatasync(posix_of(file)->fd) == 0 ? 0 : errno;
@@ -131,6 +148,7 @@ static int posix_size(struct fs_file *file, uint64_t *ret_size)
     struct stat st;
     if (fstat(posix_of(file)->fd, &st) != 0)
         return errno;
+    ASSERT(st.st_size >= 0);
     *ret_size = (uint64_t)st.st_size;
     return 0;
 }
@@ -155,6 +173,7 @@ static int posix_rmdir(struct fs *fs, const char *path)
     return rmdir(path) == 0 ? 0 : errno;
 }
 
+/* A name is durable when its directory was synced, whatever happened to the file itself. */
 static int posix_sync_dir(struct fs *fs, const char *path)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -183,12 +202,13 @@ static int posix_stat(struct fs *fs, const char *path, struct fs_stat *ret_stat)
 
 static int posix_list(struct fs *fs, const char *path, fs_entry_fn each, void *arg)
 {
+    ASSERT(each);
     DIR *dir = opendir(path);
     if (!dir)
         return errno;
     int rc = 0;
     for (;;) {
-        errno = 0;
+        errno = 0; /* the only way to tell an error from the end */
         struct dirent *entry = readdir(dir);
         if (!entry) {
             rc = errno;
@@ -215,6 +235,7 @@ static int posix_space(struct fs *fs, const char *path, uint64_t *ret_free)
     struct statvfs st;
     if (statvfs(path, &st) != 0)
         return errno;
+    /* f_bavail: what is reserved for the superuser is no room for us. */
     *ret_free = (uint64_t)st.f_bavail * st.f_frsize;
     return 0;
 }

@@ -100,8 +100,11 @@ struct sim_file {
     bool holds_lock;
 };
 
+static const struct fs_ops sim_ops;
+
 static struct sim_disk *disk_of(struct fs *fs)
 {
+    ASSERT(fs->ops == &sim_ops);
     return (struct sim_disk *)fs;
 }
 
@@ -121,6 +124,7 @@ static struct sim_node *node_create(struct sim_disk *disk, bool is_dir)
 
 static void node_free(struct sim_node *node)
 {
+    ASSERT(node->handles == 0 || !node->is_dir);
     for (size_t i = 0; i < node->page_cap; i++)
         free(node->pages[i]);
     for (size_t i = 0; i < node->entry_count; i++)
@@ -143,9 +147,11 @@ static struct sim_entry *entry_find(struct sim_node *dir, const char *name)
 /* The entry of a name, made empty when absent. NULL: out of memory. */
 static struct sim_entry *entry_get(struct sim_node *dir, const char *name)
 {
+    ASSERT(name[0]);
     struct sim_entry *entry = entry_find(dir, name);
     if (entry)
         return entry;
+    ASSERT(dir->entry_count <= dir->entry_cap);
     if (dir->entry_count == dir->entry_cap) {
         size_t cap = dir->entry_cap ? dir->entry_cap * 2 : 8;
         struct sim_entry *entries = realloc(dir->entries, cap * sizeof(*entries));
@@ -165,6 +171,7 @@ static struct sim_entry *entry_get(struct sim_node *dir, const char *name)
 /* Forgets entries that name nothing, now or durably. */
 static void entries_tidy(struct sim_node *dir)
 {
+    ASSERT(dir->is_dir);
     size_t kept = 0;
     for (size_t i = 0; i < dir->entry_count; i++) {
         struct sim_entry entry = dir->entries[i];
@@ -178,6 +185,7 @@ static void entries_tidy(struct sim_node *dir)
 
 static bool dir_is_empty(const struct sim_node *dir)
 {
+    ASSERT(dir->is_dir);
     for (size_t i = 0; i < dir->entry_count; i++) {
         if (dir->entries[i].now)
             return false;
@@ -190,6 +198,7 @@ static bool dir_is_empty(const struct sim_node *dir)
 /* Marks everything reachable, level by level: no recursion, since the marked set only grows. */
 static void disk_mark(struct sim_disk *disk)
 {
+    ASSERT(disk->root->is_dir);
     for (struct sim_node *node = disk->nodes; node; node = node->next)
         node->marked = node->handles > 0;
     disk->root->marked = true;
@@ -237,7 +246,8 @@ static void disk_sweep(struct sim_disk *disk)
 static int change_add(struct sim_disk *disk, struct sim_node *dir, const char *name,
                       struct sim_node *node)
 {
-    ASSERT(strlen(name) <= SIM_NAME_MAX);
+    ASSERT(name[0] && strlen(name) <= SIM_NAME_MAX);
+    ASSERT(dir->is_dir);
     if (disk->change_count == disk->change_cap) {
         size_t cap = disk->change_cap ? disk->change_cap * 2 : 64;
         struct sim_change *changes = realloc(disk->changes, cap * sizeof(*changes));
@@ -290,6 +300,7 @@ static bool group_touches(const struct sim_disk *disk, uint64_t group, const str
 
 static bool change_superseded(const struct sim_disk *disk, size_t index, const struct sim_node *dir)
 {
+    ASSERT(index < disk->change_count);
     const struct sim_change *change = &disk->changes[index];
     for (size_t i = index + 1; i < disk->change_count; i++) {
         const struct sim_change *later = &disk->changes[i];
@@ -318,6 +329,7 @@ static int changes_commit(struct sim_disk *disk, struct sim_node *dir)
         if (!done[i])
             disk->changes[kept++] = disk->changes[i];
     }
+    ASSERT(kept <= disk->change_count);
     disk->change_count = kept;
     free(done);
     entries_tidy(dir);
@@ -352,6 +364,7 @@ static int path_parent(struct sim_disk *disk, const char *path, struct sim_node 
         }
         path += len + (path[len] == '/');
     }
+    ASSERT(dir->is_dir && strlen(name) <= SIM_NAME_MAX);
     *ret_dir = dir;
     return 0;
 }
@@ -375,6 +388,7 @@ static int disk_change(struct sim_disk *disk)
 {
     if (disk->calls >= disk->freeze_at)
         return EIO;
+    ASSERT(disk->calls < UINT64_MAX);
     disk->calls++;
     return 0;
 }
@@ -394,6 +408,7 @@ static void node_touch(struct sim_disk *disk, struct sim_node *node)
 
 static struct sim_file *file_of(struct fs_file *file)
 {
+    ASSERT(file->fs->ops == &sim_ops);
     return (struct sim_file *)file;
 }
 
@@ -422,6 +437,7 @@ static struct sim_page *node_page(struct sim_node *node, uint64_t index, bool ma
         node->pages = pages;
         node->page_cap = cap;
     }
+    ASSERT(index < node->page_cap);
     if (!node->pages[index] && make)
         node->pages[index] = calloc(1, sizeof(struct sim_page));
     return node->pages[index];
@@ -443,8 +459,14 @@ static bool bytes_are_zero(const uint8_t *data, size_t len)
     return true;
 }
 
+/*
+ * Zeros over an absent page stay absent: files are written ahead with zeros, which would fill the
+ * memory of the test machine, and invariant (1) makes both the same.
+ */
 static int node_put(struct sim_node *node, uint64_t pos, const uint8_t *data, size_t len)
 {
+    ASSERT(!node->is_dir);
+    ASSERT(pos <= SIM_FILE_MAX - len);
     while (len > 0) {
         size_t at = (size_t)(pos % SIM_PAGE);
         size_t part = SIM_PAGE - at < len ? SIM_PAGE - at : len;
@@ -508,6 +530,7 @@ static int open_node(struct sim_disk *disk, const char *path, unsigned flags,
     rc = disk_change(disk);
     if (rc != 0)
         return rc;
+    ASSERT(!entry || !entry->now);
     *ret_node = node_create(disk, false);
     if (!*ret_node)
         return ENOMEM;
@@ -551,6 +574,7 @@ static int sim_lock(struct fs_file *base)
     int rc = file_check(file);
     if (rc != 0)
         return rc;
+    ASSERT(!file->holds_lock);
     if (file->node->locked)
         return EWOULDBLOCK;
     file->node->locked = file->holds_lock = true;
@@ -563,6 +587,7 @@ static void sim_close(struct fs_file *base)
     if (file->generation == file->disk->generation) {
         ASSERT(file->node->handles > 0);
         file->node->handles--;
+        ASSERT(!file->holds_lock || file->node->locked);
         if (file->holds_lock)
             file->node->locked = false;
     }
@@ -571,6 +596,7 @@ static void sim_close(struct fs_file *base)
 
 static size_t disk_shorten(struct sim_disk *disk, size_t len)
 {
+    /* At least one byte: a transfer of none means the end of a file or a full disk. */
     if (len > 1 && random_one_in(&disk->random, disk->config.short_odds))
         return 1 + (size_t)random_below(&disk->random, len - 1);
     return len;
@@ -674,9 +700,13 @@ static int sim_pwritev(struct fs_file *base, const struct iovec *iov, int count,
     return rc != 0 ? rc : fate;
 }
 
-/* A failed sync: some dirty sectors reached the disk, none is remembered as dirty. */
+/*
+ * A failed sync, as kernels do it: some dirty sectors reached the disk, none is remembered as dirty.
+ * A later sync that succeeds therefore proves nothing about them, and reads still show them.
+ */
 static void node_sync_failed(struct sim_disk *disk, struct sim_node *node)
 {
+    ASSERT(!node->is_dir);
     for (size_t i = 0; i < node->page_cap; i++) {
         struct sim_page *page = node->pages[i];
         for (size_t s = 0; page && s < SIM_SECTORS; s++) {
@@ -711,6 +741,7 @@ static int sim_sync(struct fs_file *base)
             page->dirty = 0;
     }
     node->size_durable = node->size_now;
+    ASSERT(node->size_durable <= SIM_FILE_MAX);
     return 0;
 }
 
@@ -757,6 +788,7 @@ static int find_entry(struct sim_disk *disk, const char *path, struct sim_node *
         return rc;
     if (!name[0])
         return EBUSY;
+    ASSERT((*ret_dir)->is_dir);
     struct sim_entry *entry = entry_find(*ret_dir, name);
     *ret_node = entry ? entry->now : NULL;
     return *ret_node ? 0 : ENOENT;
@@ -912,6 +944,7 @@ enum fate { FATE_KEEP, FATE_DROP, FATE_MIX, FATE_COUNT };
 
 static void page_lose(struct sim_disk *disk, struct sim_page *page, enum fate fate)
 {
+    ASSERT(fate < FATE_COUNT);
     for (size_t s = 0; s < SIM_SECTORS; s++) {
         uint8_t *now = page->now + s * FS_SECTOR;
         uint8_t *durable = page->durable + s * FS_SECTOR;
@@ -928,8 +961,13 @@ static void page_lose(struct sim_disk *disk, struct sim_page *page, enum fate fa
     page->dirty = 0;
 }
 
+/*
+ * One fate per file, so that all-or-nothing losses are as likely as mixtures; within a mixture each
+ * sector is decided alone, which tears writes in every way that a disk without a cache flush may.
+ */
 static void node_lose(struct sim_disk *disk, struct sim_node *node)
 {
+    ASSERT(!node->is_dir);
     enum fate fate = (enum fate)random_below(&disk->random, FATE_COUNT);
     for (size_t i = 0; i < node->page_cap; i++) {
         if (node->pages[i])
@@ -953,6 +991,10 @@ static void node_lose(struct sim_disk *disk, struct sim_node *node)
     node->size_now = node->size_durable = size;
 }
 
+/*
+ * Names are lost in one of three ways: all kept, none kept, or mixed, where half of the mixtures keep
+ * a prefix as a journal would and the others any subset. Both halves of a rename share their fate.
+ */
 static void changes_lose(struct sim_disk *disk)
 {
     enum fate fate = (enum fate)random_below(&disk->random, FATE_COUNT);
@@ -995,6 +1037,7 @@ static bool disk_settled(const struct sim_disk *disk)
 
 static void handles_lose(struct sim_disk *disk)
 {
+    ASSERT(disk->generation < UINT64_MAX);
     disk->generation++;
     disk->freeze_at = UINT64_MAX;
     for (struct sim_node *node = disk->nodes; node; node = node->next) {
@@ -1021,6 +1064,7 @@ void fs_sim_process_loss(struct fs *fs)
     struct sim_disk *disk = disk_of(fs);
     handles_lose(disk);
     disk_sweep(disk);
+    ASSERT(!disk_frozen(disk));
 }
 
 void fs_sim_freeze_after(struct fs *fs, uint64_t calls)
@@ -1049,6 +1093,7 @@ enum err fs_sim_bit_flip(struct fs *fs, const char *path, uint64_t bit, struct e
     struct sim_page *page = node_page(node, pos / SIM_PAGE, true);
     if (!page)
         return err_info_set(info, ERR_NO_MEMORY, "out of memory");
+    /* Both contents: the bit rotted on the medium, no later loss brings it back. */
     page->now[pos % SIM_PAGE] ^= (uint8_t)(1u << (bit % 8));
     page->durable[pos % SIM_PAGE] ^= (uint8_t)(1u << (bit % 8));
     return ERR_OK;
@@ -1109,6 +1154,7 @@ struct fs *fs_sim_create(const struct fs_sim_config *config)
 
 void fs_sim_config_set(struct fs *fs, const struct fs_sim_config *config)
 {
+    ASSERT(config);
     disk_of(fs)->config = *config;
 }
 

@@ -62,6 +62,8 @@ static struct timer *timer_meld_siblings(struct timer *first)
         pair->prev = pairs; /* a stack linked by prev */
         pairs = pair;
     }
+    /* Folding from the right keeps the amortised cost of a pairing heap at O(log n): melding the
+     * pairs in the order they came would rebuild a list. */
     struct timer *root = NULL;
     while (pairs) {
         struct timer *rest = pairs->prev;
@@ -69,12 +71,14 @@ static struct timer *timer_meld_siblings(struct timer *first)
         root = timer_meld(root, pairs);
         pairs = rest;
     }
+    ASSERT(!root || (!root->next && !root->prev));
     return root;
 }
 
 static void timer_unlink(struct reactor *reactor, struct timer *timer)
 {
-    ASSERT(timer->armed);
+    ASSERT(timer->armed && reactor->timers);
+    ASSERT(!timer->child || timer->child->prev == timer);
     struct timer *children = timer_meld_siblings(timer->child);
     if (timer == reactor->timers) {
         reactor->timers = children;
@@ -88,6 +92,7 @@ static void timer_unlink(struct reactor *reactor, struct timer *timer)
             timer->next->prev = timer->prev;
         reactor->timers = timer_meld(reactor->timers, children);
     }
+    ASSERT(!reactor->timers || !reactor->timers->prev);
     timer->child = timer->next = timer->prev = NULL;
     timer->armed = false;
 }
@@ -107,10 +112,13 @@ void timer_arm_at(struct reactor *reactor, struct timer *timer, uint64_t deadlin
     timer->seq = reactor->timer_seq++;
     timer->armed = true;
     reactor->timers = timer_meld(reactor->timers, timer);
+    ASSERT(reactor->timers && reactor->timers->deadline_us <= deadline_us);
 }
 
+/* Saturates: a delay beyond the end of time is a timer that never fires. */
 void timer_arm(struct reactor *reactor, struct timer *timer, uint64_t delay_us)
 {
+    ASSERT(reactor->now_us > 0); /* the clock has been read */
     uint64_t now = reactor->now_us;
     timer_arm_at(reactor, timer, delay_us > UINT64_MAX - now ? UINT64_MAX : now + delay_us);
 }
@@ -124,6 +132,7 @@ void timer_cancel(struct reactor *reactor, struct timer *timer)
 
 uint64_t reactor_next_timer(const struct reactor *reactor)
 {
+    ASSERT(!reactor->timers || reactor->timers->armed);
     return reactor->timers ? reactor->timers->deadline_us : UINT64_MAX;
 }
 
@@ -162,18 +171,21 @@ void hook_init(struct hook *hook, void (*fn)(struct hook *hook))
 
 void reactor_at_turn_end(struct reactor *reactor, struct hook *hook)
 {
-    ASSERT(hook->fn);
+    ASSERT(hook->fn && hook->node.next); /* hook_init was called */
     if (list_empty(&hook->node))
         list_push_back(&reactor->hooks, &hook->node);
 }
 
 void reactor_hook_cancel(struct hook *hook)
 {
+    ASSERT(hook->fn);
     list_remove(&hook->node);
 }
 
+/* Moves a whole list in constant time: what callbacks add meanwhile waits in `from` for a later turn. */
 static void list_take_all(struct list_node *from, struct list_node *to)
 {
+    ASSERT(from != to && from->next);
     list_init(to);
     if (list_empty(from))
         return;
@@ -190,6 +202,7 @@ static void reactor_run_hooks(struct reactor *reactor)
     struct list_node *node;
     while ((node = list_pop_front(&batch)) != NULL) {
         struct hook *hook = CONTAINER_OF(node, struct hook, node);
+        ASSERT(hook->fn);
         hook->fn(hook);
     }
 }
@@ -200,6 +213,7 @@ void reactor_work_lane(struct reactor *reactor, struct work *work, enum work_lan
                        void (*fn)(struct work *work), void (*done)(struct work *work))
 {
     ASSERT(fn && done);
+    ASSERT(lane == WORK_FAST || lane == WORK_SLOW);
     *work = (struct work){.fn = fn, .done = done, .owner = reactor, .lane = lane};
     list_init(&work->node);
     reactor->works_out++;
@@ -215,6 +229,8 @@ void reactor_work(struct reactor *reactor, struct work *work, void (*fn)(struct 
 static void reactor_inbox_put(struct reactor *reactor, struct list_node *queue,
                               struct list_node *node)
 {
+    ASSERT(queue == &reactor->posts || queue == &reactor->completions);
+    ASSERT(list_empty(node)); /* queued twice it would tear the list apart */
     pthread_mutex_lock(&reactor->inbox_lock);
     list_push_back(queue, node);
     atomic_store(&reactor->inbox_filled, true);
@@ -225,7 +241,7 @@ static void reactor_inbox_put(struct reactor *reactor, struct list_node *queue,
 
 void reactor_complete(struct work *work)
 {
-    ASSERT(work->owner);
+    ASSERT(work->owner && work->done);
     reactor_inbox_put(work->owner, &work->owner->completions, &work->node);
 }
 
@@ -237,8 +253,13 @@ void reactor_post(struct reactor *reactor, struct post *post, void (*fn)(struct 
     reactor_inbox_put(reactor, &reactor->posts, &post->node);
 }
 
+/*
+ * The exchange lets one of many nudgers pay for the system call; the others see that the loop is
+ * woken already. Sequentially consistent: see invariant (2) of reactor_epoll.c.
+ */
 void reactor_nudge(struct reactor *reactor)
 {
+    ASSERT(reactor->ops->wake);
     if (atomic_load(&reactor->sleeping) && atomic_exchange(&reactor->sleeping, false))
         reactor->ops->wake(reactor);
 }
@@ -246,6 +267,7 @@ void reactor_nudge(struct reactor *reactor)
 void reactor_mail_set(struct reactor *reactor, const struct reactor_mail *mail)
 {
     ASSERT(mail->pending && mail->drain);
+    ASSERT(!reactor->mail.drain); /* once, at boot */
     reactor->mail = *mail;
 }
 
@@ -254,6 +276,7 @@ static void reactor_run_posts(struct list_node *posts)
     struct list_node *node;
     while ((node = list_pop_front(posts)) != NULL) {
         struct post *post = CONTAINER_OF(node, struct post, node);
+        ASSERT(post->fn);
         post->fn(post);
     }
 }
@@ -273,10 +296,15 @@ static void reactor_run_completions(struct reactor *reactor, struct list_node *c
 
 bool reactor_busy(const struct reactor *reactor)
 {
+    ASSERT(!reactor->mail.pending == !reactor->mail.drain);
     return !list_empty(&reactor->hooks) || atomic_load(&reactor->inbox_filled) ||
            (reactor->mail.pending && reactor->mail.pending(reactor->mail.arg));
 }
 
+/*
+ * The order is a promise of reactor.h: what another shard or a worker finished is seen before the
+ * timers that would give it up, and hooks run last so that they see everything of the turn.
+ */
 void reactor_turn_rest(struct reactor *reactor)
 {
     struct list_node posts;
@@ -301,6 +329,8 @@ void reactor_turn_rest(struct reactor *reactor)
 
 void reactor_init(struct reactor *reactor, const struct reactor_ops *ops)
 {
+    ASSERT(ops->destroy && ops->work && ops->wake);
+    ASSERT(ops->listen && ops->listener_close && ops->connect);
     *reactor = (struct reactor){.ops = ops};
     pthread_mutex_init(&reactor->inbox_lock, NULL);
     list_init(&reactor->hooks);
@@ -310,6 +340,7 @@ void reactor_init(struct reactor *reactor, const struct reactor_ops *ops)
 
 void reactor_deinit(struct reactor *reactor)
 {
+    ASSERT(reactor->ops);
     pthread_mutex_destroy(&reactor->inbox_lock);
 }
 
@@ -335,12 +366,13 @@ enum err reactor_listen(struct reactor *reactor, const char *host, uint16_t port
                         void (*on_accept)(void *arg, struct conn *conn), void *arg,
                         struct listener **ret_listener, struct err_info *info)
 {
-    ASSERT(on_accept);
+    ASSERT(on_accept && host);
     *ret_listener = NULL;
     struct listener *listener;
     enum err err = reactor->ops->listen(reactor, host, port, &listener, info);
     if (err != ERR_OK)
         return err;
+    ASSERT(listener && listener->port != 0 && listener->address[0]);
     listener->reactor = reactor;
     listener->on_accept = on_accept;
     listener->arg = arg;
@@ -356,11 +388,13 @@ uint16_t listener_port(const struct listener *listener)
 
 const char *listener_address(const struct listener *listener)
 {
+    ASSERT(listener->address[0]);
     return listener->address;
 }
 
 void listener_close(struct listener *listener)
 {
+    ASSERT(!listener || listener->reactor);
     if (listener)
         listener->reactor->ops->listener_close(listener);
 }
@@ -369,12 +403,13 @@ enum err reactor_connect(struct reactor *reactor, const char *host, uint16_t por
                          const struct conn_ops *ops, void *arg, struct conn **ret_conn,
                          struct err_info *info)
 {
-    ASSERT(ops->on_readable && ops->on_writable);
+    ASSERT(host && ops->on_readable && ops->on_writable);
     *ret_conn = NULL;
     struct conn *conn;
     enum err err = reactor->ops->connect(reactor, host, port, &conn, info);
     if (err != ERR_OK)
         return err;
+    ASSERT(conn->impl && !conn->reactor);
     conn->ops = ops;
     conn->arg = arg;
     conn->reactor = reactor;
@@ -390,7 +425,8 @@ enum err reactor_connect(struct reactor *reactor, const char *host, uint16_t por
 
 bool conn_adopt(struct reactor *reactor, struct conn *conn, const struct conn_ops *ops, void *arg)
 {
-    ASSERT(!conn->reactor);
+    ASSERT(conn->impl && !conn->reactor);
+    ASSERT(!conn->want_read && !conn->want_write);
     ASSERT(ops->on_readable && ops->on_writable);
     conn->ops = ops;
     conn->arg = arg;
@@ -404,7 +440,7 @@ bool conn_adopt(struct reactor *reactor, struct conn *conn, const struct conn_op
 
 void conn_want(struct conn *conn, bool read, bool write)
 {
-    ASSERT(conn->reactor);
+    ASSERT(conn->reactor && conn->ops);
     if (conn->want_read == read && conn->want_write == write)
         return;
     conn->want_read = read;
@@ -414,36 +450,47 @@ void conn_want(struct conn *conn, bool read, bool write)
 
 enum conn_io conn_recv(struct conn *conn, void *data, size_t cap, size_t *ret_len)
 {
-    ASSERT(cap > 0);
+    ASSERT(data && cap > 0);
+    ASSERT(conn->reactor);
     *ret_len = 0;
-    return conn->impl->recv(conn, data, cap, ret_len);
+    enum conn_io io = conn->impl->recv(conn, data, cap, ret_len);
+    ASSERT(*ret_len <= cap);
+    ASSERT((io == CONN_OK) == (*ret_len > 0)); /* callers loop while bytes move */
+    return io;
 }
 
 enum conn_io conn_sendv(struct conn *conn, const struct slice *parts, size_t count, size_t *ret_len)
 {
     ASSERT(count > 0 && count <= CONN_PARTS_MAX);
+    ASSERT(conn->reactor);
     *ret_len = 0;
-    return conn->impl->sendv(conn, parts, count, ret_len);
+    enum conn_io io = conn->impl->sendv(conn, parts, count, ret_len);
+    ASSERT((io == CONN_OK) == (*ret_len > 0)); /* callers loop while bytes move */
+    return io;
 }
 
 void conn_shutdown(struct conn *conn)
 {
+    ASSERT(conn->reactor);
     conn->impl->shutdown(conn);
 }
 
 void conn_close(struct conn *conn)
 {
+    ASSERT(!conn || conn->impl);
     if (conn)
         conn->impl->close(conn);
 }
 
 const char *conn_peer(const struct conn *conn)
 {
+    ASSERT(conn->peer[0]);
     return conn->peer;
 }
 
 const char *conn_local(const struct conn *conn)
 {
+    ASSERT(conn->local[0]);
     return conn->local;
 }
 
@@ -454,12 +501,12 @@ bool conn_is_loopback(const struct conn *conn)
 
 void conn_ready_read(struct conn *conn)
 {
-    ASSERT(conn->ops && conn->want_read);
+    ASSERT(conn->reactor && conn->ops && conn->want_read);
     conn->ops->on_readable(conn, conn->arg);
 }
 
 void conn_ready_write(struct conn *conn)
 {
-    ASSERT(conn->ops && conn->want_write);
+    ASSERT(conn->reactor && conn->ops && conn->want_write);
     conn->ops->on_writable(conn, conn->arg);
 }

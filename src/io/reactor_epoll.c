@@ -45,6 +45,7 @@
 #define EPOLL_EVENTS_MAX 256
 #define EPOLL_ACCEPTS_MAX 64
 #define EPOLL_BACKLOG 1024
+#define EPOLL_WAIT_MAX_US UINT64_C(60000000)
 #define EPOLL_REST_US 100000     /* of a listener that could not even drop */
 #define EPOLL_REPORT_US 1000000u /* between two lines about dropped connections */
 
@@ -90,8 +91,11 @@ struct epoll_listener {
     bool is_closed;
 };
 
+static const struct reactor_ops epoll_ops;
+
 static struct epoll_reactor *epoll_of(struct reactor *reactor)
 {
+    ASSERT(reactor->ops == &epoll_ops);
     return (struct epoll_reactor *)reactor;
 }
 
@@ -99,11 +103,14 @@ static void epoll_clock(struct reactor *reactor)
 {
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
-    reactor->now_us = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+    uint64_t now_us = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+    ASSERT(now_us >= reactor->now_us); /* timers rely on it */
+    reactor->now_us = now_us;
     clock_gettime(CLOCK_REALTIME, &ts);
     reactor->wall_ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+/* A full counter (EAGAIN) is as good as another count: the loop will wake up either way. */
 static void epoll_wake(struct reactor *reactor)
 {
     uint64_t one = 1;
@@ -113,6 +120,7 @@ static void epoll_wake(struct reactor *reactor)
 
 static void epoll_work(struct reactor *reactor, struct work *work)
 {
+    ASSERT(work->owner == reactor);
     workpool_push(epoll_of(reactor)->pool, work);
 }
 
@@ -120,6 +128,7 @@ static void epoll_work(struct reactor *reactor, struct work *work)
 
 static bool epoll_conn_register(struct epoll_conn *conn)
 {
+    ASSERT(conn->base.reactor && conn->source.fd >= 0);
     struct epoll_reactor *reactor = epoll_of(conn->base.reactor);
     uint32_t mask = (conn->base.want_read ? (uint32_t)(EPOLLIN | EPOLLRDHUP) : 0) |
                     (conn->base.want_write ? (uint32_t)EPOLLOUT : 0);
@@ -140,6 +149,7 @@ static bool epoll_conn_adopt(struct reactor *reactor, struct conn *base)
 {
     struct epoll_conn *conn = (struct epoll_conn *)base;
     ASSERT(!conn->registered && !conn->is_closed);
+    ASSERT(base->reactor == reactor);
     return epoll_conn_register(conn);
 }
 
@@ -155,8 +165,13 @@ static void epoll_conn_want(struct conn *base)
         list_push_back(&epoll_of(base->reactor)->broken, &conn->broken);
 }
 
+/*
+ * What a failed transfer means. An interrupted call counts as 'not now': the set is level-triggered,
+ * so readiness is reported again.
+ */
 static enum conn_io epoll_conn_errno(struct epoll_conn *conn)
 {
+    ASSERT(errno != 0 && !conn->is_closed);
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
         return CONN_AGAIN;
     conn->failed = true;
@@ -174,6 +189,7 @@ static enum conn_io epoll_conn_recv(struct conn *base, void *data, size_t cap, s
     ssize_t n = recv(conn->source.fd, data, cap, 0);
     if (n < 0)
         return epoll_conn_errno(conn);
+    ASSERT((size_t)n <= cap);
     *ret_len = (size_t)n;
     return n == 0 ? CONN_EOF : CONN_OK;
 }
@@ -190,6 +206,7 @@ static enum conn_io epoll_conn_sendv(struct conn *base, const struct slice *part
     struct iovec iov[CONN_PARTS_MAX];
     for (size_t i = 0; i < count; i++)
         iov[i] = (struct iovec){(void *)(uintptr_t)parts[i].data, parts[i].len};
+    /* sendmsg and not writev: only it can be told not to raise SIGPIPE. */
     struct msghdr msg = {.msg_iov = iov, .msg_iovlen = count};
     ssize_t n = sendmsg(conn->source.fd, &msg, MSG_NOSIGNAL);
     if (n < 0)
@@ -235,7 +252,10 @@ static struct epoll_conn *epoll_conn_create(int fd, const struct sockaddr_storag
         close(fd);
         return NULL;
     }
+    ASSERT(fd >= 0);
     int on = 1;
+    /* Answers leave in one write per turn; waiting for more would only add a round trip. Keep-alive
+     * finds peers that vanished while nothing was to be sent. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
     conn->base.impl = &epoll_conn_impl;
@@ -281,7 +301,7 @@ static enum err epoll_connect(struct reactor *reactor, const char *host, uint16_
 static void epoll_listener_close(struct listener *base)
 {
     struct epoll_listener *listener = (struct epoll_listener *)base;
-    ASSERT(!listener->is_closed);
+    ASSERT(!listener->is_closed && base->reactor);
     listener->is_closed = true;
     timer_cancel(base->reactor, &listener->rest);
     close(listener->source.fd);
@@ -301,6 +321,7 @@ static enum err epoll_bind(const char *host, uint16_t port, int *ret_fd, struct 
         return err_info_set(info, ERR_LIMIT, "listen on %s port %u: %s", host, port,
                             strerror(errno));
     int on = 1;
+    /* A restart must not wait for connections of the last run that linger in TIME_WAIT. */
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (bind(fd, (struct sockaddr *)&address, len) != 0 || listen(fd, EPOLL_BACKLOG) != 0) {
         enum err code = errno == EADDRINUSE ? ERR_PORT_IN_USE : ERR_INVALID_ARGUMENT;
@@ -370,6 +391,7 @@ static enum err epoll_listen(struct reactor *reactor, const char *host, uint16_t
 /* One line a second says how many connections were dropped or left waiting. */
 static void epoll_drop_report(struct epoll_reactor *reactor)
 {
+    ASSERT(reactor->dropped < UINT32_MAX);
     reactor->dropped++;
     if (reactor->base.now_us < reactor->report_us)
         return;
@@ -395,8 +417,13 @@ static bool epoll_accept_drop(struct epoll_reactor *reactor, int listen_fd)
     return fd >= 0;
 }
 
+/*
+ * Takes a bounded number of connections per turn: a flood of them must not starve those that
+ * stand.
+ */
 static void epoll_accept(struct epoll_reactor *reactor, struct epoll_listener *listener)
 {
+    ASSERT(listener->base.on_accept && listener->base.reactor == &reactor->base);
     for (int i = 0; i < EPOLL_ACCEPTS_MAX && !listener->is_closed; i++) {
         struct sockaddr_storage peer = {0};
         socklen_t len = sizeof(peer);
@@ -420,8 +447,13 @@ static void epoll_accept(struct epoll_reactor *reactor, struct epoll_listener *l
 
 /* ---- loop ---- */
 
+/*
+ * Errors and hang-ups are told as readiness to whatever is wanted: recv or send then say which it was.
+ * The callback for input may close the conn, so that is looked at before the one for room.
+ */
 static void epoll_conn_event(struct epoll_conn *conn, uint32_t events)
 {
+    ASSERT(!conn->is_closed && conn->base.reactor);
     if (conn->connecting) {
         int error = 0;
         socklen_t len = sizeof(error);
@@ -438,6 +470,7 @@ static void epoll_conn_event(struct epoll_conn *conn, uint32_t events)
 
 static void epoll_event_run(struct epoll_reactor *reactor, const struct epoll_event *event)
 {
+    ASSERT(event->data.ptr);
     struct source *source = event->data.ptr;
     if (source->kind == SOURCE_WAKE) {
         uint64_t count;
@@ -482,6 +515,7 @@ static void epoll_free_closed(struct epoll_reactor *reactor)
 
 static int epoll_sleep(struct epoll_reactor *reactor, struct epoll_event *events, uint64_t wait_us)
 {
+    ASSERT(wait_us <= EPOLL_WAIT_MAX_US);
     if (!reactor->no_pwait2) {
         struct timespec ts = {(time_t)(wait_us / 1000000), (long)(wait_us % 1000000) * 1000};
         int n = epoll_pwait2(reactor->epoll_fd, events, EPOLL_EVENTS_MAX, &ts, NULL);
@@ -491,15 +525,15 @@ static int epoll_sleep(struct epoll_reactor *reactor, struct epoll_event *events
             return n;
         reactor->no_pwait2 = true;
     }
-    uint64_t ms = (wait_us + 999) / 1000;
-    return epoll_wait(reactor->epoll_fd, events, EPOLL_EVENTS_MAX, ms > 60000 ? 60000 : (int)ms);
+    uint64_t ms = (wait_us + 999) / 1000; /* up: waking up too early would be a turn for nothing */
+    return epoll_wait(reactor->epoll_fd, events, EPOLL_EVENTS_MAX, (int)ms);
 }
 
 void reactor_epoll_turn(struct reactor *base, uint64_t max_wait_us)
 {
     struct epoll_reactor *reactor = epoll_of(base);
     struct epoll_event events[EPOLL_EVENTS_MAX];
-    uint64_t wait_us = max_wait_us > 60000000 ? 60000000 : max_wait_us;
+    uint64_t wait_us = max_wait_us > EPOLL_WAIT_MAX_US ? EPOLL_WAIT_MAX_US : max_wait_us;
     uint64_t next = reactor_next_timer(base);
     if (next != UINT64_MAX) {
         epoll_clock(base);
@@ -547,6 +581,7 @@ static const struct reactor_ops epoll_ops = {
 enum err reactor_epoll_create(struct workpool *pool, struct reactor **ret_reactor,
                               struct err_info *info)
 {
+    ASSERT(pool);
     *ret_reactor = NULL;
     struct epoll_reactor *reactor = calloc(1, sizeof(*reactor));
     if (!reactor)
