@@ -64,6 +64,7 @@ struct db {
 
 enum err db_error(struct sqlite3 *sqlite, int code, struct err_info *info, const char *doing)
 {
+    ASSERT(doing && code != SQLITE_OK);
     enum err err = ERR_INTERNAL;
     switch (code & 0xff) {
     case SQLITE_FULL:
@@ -97,6 +98,7 @@ enum err db_error(struct sqlite3 *sqlite, int code, struct err_info *info, const
 
 static enum err db_exec(sqlite3 *sqlite, const char *sql, struct err_info *info)
 {
+    ASSERT(sqlite && sql);
     int code = sqlite3_exec(sqlite, sql, NULL, NULL, NULL);
     return code == SQLITE_OK ? ERR_OK : db_error(sqlite, code, info, sql);
 }
@@ -106,6 +108,8 @@ static enum err db_exec(sqlite3 *sqlite, const char *sql, struct err_info *info)
 static enum err db_connect(struct db *db, bool writes, sqlite3 **ret_sqlite, struct err_info *info)
 {
     sqlite3 *sqlite = NULL;
+    ASSERT(ret_sqlite && db->path);
+    /* NOMUTEX: invariant (1) already keeps two threads off one connection. */
     int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE | (writes ? SQLITE_OPEN_CREATE : 0);
     int code = sqlite3_open_v2(db->path, &sqlite, flags, sqlite_vfs_name(db->vfs));
     enum err err = ERR_OK;
@@ -147,6 +151,7 @@ static enum err db_upgrade(sqlite3 *sqlite, const struct db_config *config, stru
     enum err err = db_version(sqlite, &version, info);
     if (err)
         return err;
+    ASSERT(config->step_count >= 0);
     if (version > config->step_count)
         return err_info_set(info, ERR_UNSUPPORTED_VERSION,
                             "%s was written by a newer version (%d, this one knows %d)",
@@ -173,6 +178,7 @@ static enum err db_upgrade(sqlite3 *sqlite, const struct db_config *config, stru
  */
 static enum err db_wal_reseal(const struct db_config *config, struct err_info *info)
 {
+    ASSERT(config->path[0]);
     char path[FS_PATH_MAX + 1];
     int len = snprintf(path, sizeof(path), "%s-wal", config->path);
     if (len < 0 || len > FS_PATH_MAX)
@@ -225,6 +231,7 @@ void db_close(struct db *db)
         if (!db->readers[i])
             continue;
         ASSERT(!db->readers[i]->busy && db->readers[i]->queue.count == 0);
+        ASSERT(db->readers[i]->db == db);
         db_disconnect(db->readers[i]->sqlite);
         free(db->readers[i]);
     }
@@ -295,6 +302,8 @@ static enum err db_shared_cause(enum err err)
 
 static void db_batch_run(struct db_lane *lane)
 {
+    ASSERT(lane->batch_count > 0 && lane->batch_count <= DB_BATCH_MAX);
+    ASSERT(sqlite3_get_autocommit(lane->sqlite)); /* no transaction is left over */
     sqlite3 *sqlite = lane->sqlite;
     struct err_info info = {0};
     uint32_t count = lane->batch_count;
@@ -354,6 +363,7 @@ static void db_answer_arrive(struct shard *to, struct shard_msg *msg)
 
 static void db_answer(struct db_lane *lane, struct db_task *task)
 {
+    ASSERT(task->done && task->shard);
     task->msg.fn = db_answer_arrive;
     if (task->shard == lane->shard)
         task->done(task);
@@ -397,7 +407,8 @@ static void db_lane_pump(struct db_lane *lane)
 /* Never answers inside: a refusal travels as a message too. */
 static void db_lane_push(struct db_lane *lane, struct db_task *task)
 {
-    ASSERT(lane->shard != NULL);
+    ASSERT(lane->shard != NULL && task->db == lane->db);
+    ASSERT((lane->queue.head == NULL) == (lane->queue.count == 0));
     if (lane->queue.count >= DB_TASKS_MAX) {
         task->err = err_info_set(&task->info, ERR_BUSY, "database %s: too many requests wait",
                                  lane->db->name);

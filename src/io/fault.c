@@ -30,6 +30,7 @@ static struct random fault_random;
 
 static struct fault *fault_find(const char *name)
 {
+    ASSERT(name);
     for (struct fault *fault = fault_first; fault; fault = fault->next) {
         if (strcmp(fault->name, name) == 0)
             return fault;
@@ -82,6 +83,7 @@ static bool fault_set(const char *name, const struct fault *values)
 
 bool fault_arm(const char *name, uint64_t skip, uint64_t times, enum err err)
 {
+    ASSERT(err != ERR_OK);
     return fault_set(name, &(struct fault){.skip = skip, .times = times, .err = err});
 }
 
@@ -106,6 +108,7 @@ static bool fault_number(struct slice text, uint64_t *ret_value)
             return false;
         value = value * 10 + (uint64_t)(text.data[i] - '0');
     }
+    ASSERT(value < UINT64_C(1000000000000000000));
     *ret_value = value;
     return true;
 }
@@ -161,6 +164,7 @@ bool fault_arm_spec(const char *spec)
 
 void fault_disarm(const char *name)
 {
+    ASSERT(name);
     struct fault *fault = fault_find(name);
     if (fault)
         atomic_store(&fault->armed, false);

@@ -334,6 +334,13 @@ static enum err epoll_bind(const char *host, uint16_t port, int *ret_fd, struct 
     return ERR_OK;
 }
 
+/* As soon as there are descriptors again: the next shortage may come at once. */
+static void epoll_spare_take(struct epoll_reactor *reactor)
+{
+    if (reactor->spare_fd < 0)
+        reactor->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 /* Takes the spare descriptor again and puts the listener back into the set; rests once more when
  * that fails. */
 static void epoll_listener_rested(struct timer *timer)
@@ -341,8 +348,7 @@ static void epoll_listener_rested(struct timer *timer)
     struct epoll_listener *listener = CONTAINER_OF(timer, struct epoll_listener, rest);
     ASSERT(!listener->is_closed);
     struct epoll_reactor *reactor = epoll_of(listener->base.reactor);
-    if (reactor->spare_fd < 0)
-        reactor->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    epoll_spare_take(reactor);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listener->source};
     if (epoll_ctl(reactor->epoll_fd, EPOLL_CTL_ADD, listener->source.fd, &event) != 0)
         timer_arm(&reactor->base, &listener->rest, EPOLL_REST_US);
@@ -413,7 +419,8 @@ static bool epoll_accept_drop(struct epoll_reactor *reactor, int listen_fd)
     int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0)
         close(fd);
-    reactor->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    reactor->spare_fd = -1;
+    epoll_spare_take(reactor);
     return fd >= 0;
 }
 
@@ -439,6 +446,7 @@ static void epoll_accept(struct epoll_reactor *reactor, struct epoll_listener *l
                 epoll_listener_rest(reactor, listener);
             return;
         }
+        epoll_spare_take(reactor);
         struct epoll_conn *conn = epoll_conn_create(fd, &peer);
         if (conn)
             listener->base.on_accept(listener->base.arg, &conn->base);

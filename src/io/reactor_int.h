@@ -48,6 +48,8 @@ struct reactor {
     struct list_node completions;
 };
 
+/* What an implementation adds to a connection. Only called on the shard that owns the conn, never
+ * after close; recv and sendv set *ret_len only when they return CONN_OK. */
 struct conn_impl {
     bool (*adopt)(struct reactor *reactor, struct conn *conn);
     void (*want)(struct conn *conn);

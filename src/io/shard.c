@@ -74,6 +74,7 @@ struct shard_listener {
 
 static struct shard_state *shard_state_of(struct shard *shard)
 {
+    ASSERT(shard->index < shard->shards->count);
     return (struct shard_state *)shard;
 }
 
@@ -93,6 +94,7 @@ static struct list_node *shard_parked(const struct shards *shards, unsigned from
 
 static bool shard_push(struct shard *from, struct shard *to, struct shard_msg *msg)
 {
+    ASSERT(msg->fn);
     if (!mailbox_push(shard_box(from->shards, from->index, to->index), msg))
         return false;
     if (from != to)
@@ -110,9 +112,11 @@ bool shard_post(struct shard *from, struct shard *to, struct shard_msg *msg)
 
 void shard_send(struct shard *from, struct shard *to, struct shard_msg *msg)
 {
+    ASSERT(msg->fn);
     if (shard_post(from, to, msg))
         return;
     struct shard_state *state = shard_state_of(from);
+    ASSERT(state->parked_count < SIZE_MAX);
     list_push_back(shard_parked(from->shards, from->index, to->index), &msg->node);
     state->parked_count++;
     if (!timer_armed(&state->parked_timer))
@@ -167,7 +171,8 @@ static void shard_mail_drain(void *arg)
             struct shard_msg *msg = mailbox_pop(box);
             if (!msg)
                 break;
-            msg->fn(shard, msg);
+            ASSERT(msg->fn);
+            msg->fn(shard, msg); /* the message is the receiver's: not touched from here on */
         }
     }
 }
@@ -264,11 +269,13 @@ void shards_abandon(struct shards *shards)
 
 void *shards_host_arg(const struct shards *shards)
 {
+    ASSERT(shards->host.arg);
     return shards->host.arg;
 }
 
 unsigned shards_count(const struct shards *shards)
 {
+    ASSERT(shards->count >= 1 && shards->count <= SHARD_MAX);
     return shards->count;
 }
 
@@ -305,6 +312,7 @@ static void shard_accept(void *arg, struct conn *conn)
 {
     struct shard_listener *listener = arg;
     struct shards *shards = listener->shards;
+    ASSERT(listener->fn && listener->next < shards->count);
     struct shard *to = shards_get(shards, listener->next);
     listener->next = (listener->next + 1) % shards->count;
     struct shard_accept_msg *accept = malloc(sizeof(*accept));
@@ -344,11 +352,13 @@ enum err shards_listen(struct shards *shards, const char *host, uint16_t port, s
 
 uint16_t shard_listener_port(const struct shard_listener *listener)
 {
+    ASSERT(listener->listener);
     return listener_port(listener->listener);
 }
 
 const char *shard_listener_address(const struct shard_listener *listener)
 {
+    ASSERT(listener->listener);
     return listener_address(listener->listener);
 }
 
@@ -387,6 +397,7 @@ static void shard_phase_run(struct post *post)
     struct shards *shards = state->shard.shards;
     if (state->shard.index == 0 && shards->phase == SHARD_STOP_FRONT)
         shards_listeners_close(shards);
+    ASSERT(shards->phase < SHARD_STOP_PHASES && !state->phase_running);
     struct list_node *stops = &state->stops[shards->phase];
     state->phase_running = true;
     state->stops_left = 1; /* held here until all have been asked */
@@ -405,6 +416,7 @@ static void shard_phase_run(struct post *post)
 
 static void shards_phase_post(struct shards *shards)
 {
+    ASSERT(atomic_load(&shards->phase_left) == 0);
     atomic_store(&shards->phase_left, shards->count);
     for (unsigned i = 0; i < shards->count; i++)
         reactor_post(shards->states[i].shard.reactor, &shards->states[i].stop_post,
@@ -433,13 +445,14 @@ void shard_stop_done(struct shard_stop *stop)
 
 void shards_stop_begin(struct shards *shards)
 {
-    ASSERT(shards->phase == SHARD_STOP_FRONT);
+    ASSERT(shards->phase == SHARD_STOP_FRONT && !atomic_load(&shards->stopping));
     atomic_store(&shards->stopping, true);
     shards_phase_post(shards);
 }
 
 void shards_stop(struct shards *shards)
 {
+    ASSERT(shards->host.stop_asked);
     shards->host.stop_asked(shards->host.arg);
 }
 

@@ -65,6 +65,7 @@ static enum err host_reactor_create(void *arg, unsigned index, struct reactor **
     struct host *host = arg;
     ASSERT(index < SHARD_MAX);
     enum err err = reactor_epoll_create(host->pool, ret_reactor, info);
+    ASSERT(!host->threads[index].reactor);
     host->threads[index].host = host;
     host->threads[index].reactor = *ret_reactor;
     return err;
@@ -81,6 +82,7 @@ static void host_notify(struct host *host)
 static void host_stop_asked(void *arg)
 {
     struct host *host = arg;
+    ASSERT(host->event_fd >= 0);
     atomic_store(&host->asked, true);
     host_notify(host);
 }
@@ -137,6 +139,7 @@ enum err shards_create(const struct shards_config *config, struct shards **ret_s
     struct host *host = calloc(1, sizeof(*host));
     if (!host)
         return err_info_set(info, ERR_NO_MEMORY, "out of memory for the shards");
+    ASSERT(real.count >= 1 && real.workers >= WORKPOOL_THREADS_MIN);
     host->signal_fd = -1;
     host->count = real.count;
     host->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -169,6 +172,7 @@ static void *host_thread_main(void *arg)
 
 static void host_thread_quit(struct post *post)
 {
+    ASSERT(post->fn == host_thread_quit);
     CONTAINER_OF(post, struct host_thread, quit_post)->quit = true;
 }
 
@@ -183,6 +187,7 @@ static void host_threads_join(struct host *host, unsigned started)
 
 static enum err host_threads_start(struct host *host, struct err_info *info)
 {
+    ASSERT(host->count >= 1 && host->count <= SHARD_MAX);
     for (unsigned i = 0; i < host->count; i++) {
         char name[24];
         snprintf(name, sizeof(name), "shard-%u", i);
@@ -199,6 +204,7 @@ static enum err host_threads_start(struct host *host, struct err_info *info)
 /* Waits for a signal or a notification; true when a signal came. */
 static bool host_wait(struct host *host)
 {
+    ASSERT(host->signal_fd >= 0 && host->event_fd >= 0);
     struct pollfd fds[2] = {{.fd = host->signal_fd, .events = POLLIN},
                             {.fd = host->event_fd, .events = POLLIN}};
     int n = poll(fds, 2, -1);
@@ -211,6 +217,10 @@ static bool host_wait(struct host *host)
            read(host->signal_fd, &signal, sizeof(signal)) == (ssize_t)sizeof(signal);
 }
 
+/*
+ * Waits on descriptors and not on a condition: a signal handler may ask for the stop too, and may only
+ * write to one.
+ */
 static void host_supervise(struct host *host, struct shards *shards, void (*on_running)(void *arg),
                            void *arg)
 {

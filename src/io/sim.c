@@ -43,7 +43,7 @@ void sim_schedule(struct sim *sim, uint64_t at_us,
                   void (*fn)(struct sim *sim, void *arg, uint64_t number), void *arg,
                   uint64_t number)
 {
-    ASSERT(at_us >= sim->now_us);
+    ASSERT(fn && at_us >= sim->now_us);
     if (sim->event_count == sim->event_cap) {
         sim->event_cap = sim->event_cap ? sim->event_cap * 2 : 256;
         sim->events = realloc(sim->events, sim->event_cap * sizeof(*sim->events));
@@ -78,6 +78,7 @@ static struct sim_event sim_event_take(struct sim *sim)
     }
     if (sim->event_count > 0)
         sim->events[at] = last;
+    ASSERT(sim->event_count == 0 || !sim_event_before(&sim->events[0], &first));
     return first;
 }
 
@@ -95,6 +96,10 @@ uint64_t sim_draw(struct sim *sim, uint64_t low, uint64_t high)
 
 /* ---- turns ---- */
 
+/*
+ * A turn comes at the next timer, or soon where there is something to do: a drawn while later, so that
+ * the turns of different shards interleave in ever new ways.
+ */
 static void sim_reactor_plan(struct sim_reactor *reactor)
 {
     struct sim *sim = reactor->host->sim;
@@ -107,6 +112,7 @@ static void sim_reactor_plan(struct sim_reactor *reactor)
 
 static void sim_reactor_clock(struct sim_reactor *reactor)
 {
+    ASSERT(reactor->base.now_us <= reactor->host->sim->now_us);
     reactor->base.now_us = reactor->host->sim->now_us;
     reactor->base.wall_ms = reactor->host->sim->wall_ms;
 }
@@ -116,6 +122,7 @@ static void sim_reactor_turn(struct sim *sim, void *arg, uint64_t number)
     struct sim_reactor *reactor = arg;
     if (!reactor->host->alive || reactor->turn_at != sim->now_us)
         return;
+    ASSERT(atomic_load(&reactor->base.sleeping) || reactor->base.now_us <= sim->now_us);
     reactor->turn_at = UINT64_MAX;
     atomic_store(&reactor->base.sleeping, false);
     sim_reactor_clock(reactor);
@@ -134,8 +141,11 @@ void sim_reactor_schedule(struct sim_reactor *reactor, uint64_t at_us)
     sim_schedule(reactor->host->sim, at_us, sim_reactor_turn, reactor, 0);
 }
 
+static const struct reactor_ops sim_reactor_ops;
+
 static void sim_reactor_wake(struct reactor *base)
 {
+    ASSERT(base->ops == &sim_reactor_ops);
     struct sim_reactor *reactor = (struct sim_reactor *)base;
     struct sim *sim = reactor->host->sim;
     /* Said to be awake until its next turn: the planned turn will see whatever comes meanwhile. */
@@ -146,6 +156,10 @@ static void sim_reactor_wake(struct reactor *base)
 
 static void sim_work_start(struct sim_host *host);
 
+/*
+ * The whole of a work item happens at the moment it ends: between its calls no other code of the host
+ * runs, but between two items anything may, and a crash may take any of those still under way.
+ */
 static void sim_work_end(struct sim *sim, void *arg, uint64_t number)
 {
     struct work *work = arg;
@@ -153,6 +167,7 @@ static void sim_work_end(struct sim *sim, void *arg, uint64_t number)
     if (!host->alive)
         return;
     bool slow = work->lane == WORK_SLOW;
+    ASSERT(host->workers_busy > 0 && (!slow || host->slow_busy > 0));
     work->fn(work);
     host->workers_busy--;
     host->slow_busy -= slow;
@@ -166,6 +181,7 @@ static void sim_work_end(struct sim *sim, void *arg, uint64_t number)
 
 static struct list_node *sim_work_next(struct sim_host *host)
 {
+    ASSERT(host->workers_busy <= SIM_WORKERS && host->slow_busy < SIM_WORKERS);
     if (host->workers_busy == SIM_WORKERS)
         return NULL;
     struct list_node *node = list_pop_front(&host->lanes[WORK_FAST]);
@@ -194,6 +210,7 @@ static void sim_work_start(struct sim_host *host)
 static void sim_reactor_work(struct reactor *base, struct work *work)
 {
     struct sim_host *host = ((struct sim_reactor *)base)->host;
+    ASSERT(work->owner == base && work->lane <= WORK_SLOW);
     list_push_back(&host->lanes[work->lane], &work->node);
     sim_work_start(host);
 }
@@ -204,6 +221,7 @@ static void sim_reactor_work(struct reactor *base, struct work *work)
 static void sim_reactor_destroy(struct reactor *base)
 {
     struct sim_reactor *reactor = (struct sim_reactor *)base;
+    ASSERT(base->ops == &sim_reactor_ops);
     sim_net_turn_end(reactor);
     atomic_store(&base->sleeping, false);
     reactor->turn_at = 0; /* no planned turn counts, none is planned */
@@ -255,6 +273,7 @@ struct sim_host *sim_host_create(struct sim *sim, struct fs *fs)
 static enum err sim_shard_reactor(void *arg, unsigned index, struct reactor **ret_reactor,
                                   struct err_info *info)
 {
+    ASSERT(index < SHARD_MAX);
     *ret_reactor = sim_host_reactor(arg);
     return *ret_reactor ? ERR_OK : err_info_set(info, ERR_NO_MEMORY, "out of memory for a reactor");
 }
@@ -268,6 +287,7 @@ static void sim_shards_stop_asked(void *arg)
 
 static void sim_shards_stopped(void *arg)
 {
+    ASSERT(!((struct sim_host *)arg)->stopped);
     ((struct sim_host *)arg)->stopped = true;
 }
 
@@ -298,12 +318,14 @@ enum err sim_shards_create(struct sim_host *host, const struct shards_config *co
     struct shards_host seam = {sim_shard_reactor, sim_shards_stop_asked, sim_shards_stopped,
                                sim_shards_halt,   sim_shards_free,       host};
     enum err err = shards_create_on(&real, &seam, &host->shards, info);
+    ASSERT((err == ERR_OK) == (host->shards != NULL));
     *ret_shards = host->shards;
     return err;
 }
 
 bool sim_host_stopped(const struct sim_host *host)
 {
+    ASSERT(host->sim);
     return host->stopped;
 }
 
@@ -311,8 +333,9 @@ void sim_host_kill(struct sim_host *host)
 {
     if (!host->alive)
         return;
+    ASSERT(host->sim);
     host->alive = false;
-    sim_note(host->sim, 0xdead);
+    sim_note(host->sim, 0xdead); /* a run that loses a host is another run */
     sim_net_host_lost(host);
     if (host->shards)
         shards_abandon(host->shards);
@@ -321,6 +344,7 @@ void sim_host_kill(struct sim_host *host)
 
 bool sim_host_alive(const struct sim_host *host)
 {
+    ASSERT(host->sim);
     return host->alive;
 }
 
@@ -374,6 +398,7 @@ void sim_config_set(struct sim *sim, const struct sim_config *config)
 
 static void sim_host_free(struct sim_host *host)
 {
+    ASSERT(!host->alive);
     struct list_node *node;
     while ((node = list_pop_front(&host->reactors)) != NULL) {
         struct sim_reactor *reactor = CONTAINER_OF(node, struct sim_reactor, node);
@@ -438,6 +463,7 @@ bool sim_step(struct sim *sim)
     if (sim->event_count == 0)
         return false;
     struct sim_event event = sim_event_take(sim);
+    ASSERT(event.fn);
     sim_advance(sim, event.at_us);
     sim_note(sim, event.at_us);
     event.fn(sim, event.arg, event.number);
@@ -461,7 +487,8 @@ static void sim_plan_all(struct sim *sim)
 
 bool sim_run_until(struct sim *sim, bool (*condition)(void *arg), void *arg, uint64_t limit_us)
 {
-    uint64_t end = sim->now_us + limit_us;
+    uint64_t end = limit_us > UINT64_MAX - sim->now_us ? UINT64_MAX : sim->now_us + limit_us;
+    ASSERT(condition);
     sim_plan_all(sim);
     while (!condition(arg)) {
         if (sim->event_count == 0 || sim->events[0].at_us > end) {

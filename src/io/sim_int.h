@@ -10,7 +10,8 @@
 
 #define SIM_WORKERS 3
 
-/* fn runs at its time, once; the event is freed with it. */
+/* fn runs at its time, once; the event is freed with it. arg is not owned, except a piece's (see
+ * sim_net_destroy); number tells apart what arg cannot. */
 struct sim_event {
     uint64_t at_us;
     uint64_t seq;

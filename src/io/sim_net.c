@@ -68,14 +68,18 @@ struct sim_piece {
     uint8_t data[];
 };
 
+static const struct conn_impl sim_conn_impl;
+
 static struct sim_conn *sim_conn_of(struct conn *conn)
 {
+    ASSERT(conn->impl == &sim_conn_impl);
     return (struct sim_conn *)conn;
 }
 
 static struct sim_conn *sim_conn_peer(struct sim_conn *conn)
 {
     struct sim_link *link = conn->link;
+    ASSERT(conn == &link->end[0] || conn == &link->end[1]);
     return conn == &link->end[0] ? &link->end[1] : &link->end[0];
 }
 
@@ -104,6 +108,7 @@ static void sim_conn_stir(struct sim_conn *conn)
 
 static uint64_t sim_delay(struct sim *sim)
 {
+    ASSERT(sim->config.delay_min_us <= sim->config.delay_max_us);
     return sim_draw(sim, sim->config.delay_min_us, sim->config.delay_max_us);
 }
 
@@ -112,12 +117,16 @@ static uint64_t sim_delay(struct sim *sim)
 static void sim_conn_lose(struct sim *sim, void *arg, uint64_t number)
 {
     struct sim_conn *conn = arg;
+    ASSERT(conn->link->refs > 0);
     conn->lost = true;
     sim_conn_stir(conn);
     sim_link_unref(conn->link);
 }
 
-/* The end will see a reset in a while. */
+/*
+ * The end will see a reset in a while: later than pieces that were under way, or before some of them,
+ * as a real network delivers it.
+ */
 static void sim_conn_reset(struct sim_conn *conn)
 {
     struct sim *sim = conn->link->sim;
@@ -150,6 +159,7 @@ static bool sim_arrived_grow(struct sim_conn *conn, size_t len)
     uint8_t *arrived = realloc(conn->arrived, cap);
     if (!arrived)
         return false;
+    ASSERT(cap >= conn->arrived_len + len);
     conn->arrived = arrived;
     conn->arrived_cap = cap;
     return true;
@@ -230,6 +240,7 @@ static size_t sim_conn_window(struct sim_conn *conn)
     struct sim_conn *peer = sim_conn_peer(conn);
     size_t used = peer->under_way + peer->arrived_len;
     size_t window = conn->link->sim->config.window;
+    ASSERT(window > 0);
     return used < window ? window - used : 0;
 }
 
@@ -250,6 +261,7 @@ static enum conn_io sim_conn_sendv(struct conn *base, const struct slice *parts,
     if (room == 0)
         return CONN_AGAIN;
     len = sim_shorten(sim, len < room ? len : room);
+    ASSERT(len > 0 && len <= room);
     struct sim_piece *piece = sim_piece_create(sim_conn_peer(conn), len);
     size_t put = 0;
     for (size_t i = 0; put < len; i++) {
@@ -297,6 +309,7 @@ static void sim_conn_close(struct conn *base)
 
 static bool sim_conn_adopt(struct reactor *reactor, struct conn *base)
 {
+    ASSERT(!sim_conn_of(base)->closed && base->reactor == reactor);
     struct sim_conn *conn = sim_conn_of(base);
     list_remove(&conn->node);
     list_push_back(&((struct sim_reactor *)reactor)->conns, &conn->node);
@@ -307,6 +320,7 @@ static bool sim_conn_adopt(struct reactor *reactor, struct conn *base)
 
 static void sim_conn_want(struct conn *base)
 {
+    ASSERT(!sim_conn_of(base)->closed);
     sim_conn_stir(sim_conn_of(base));
 }
 
@@ -333,6 +347,7 @@ static bool sim_host_name_known(const char *host)
 
 static struct sim_listener *sim_listener_find(struct sim *sim, uint16_t port)
 {
+    ASSERT(port != 0);
     LIST_FOREACH(node, &sim->listeners)
     {
         struct sim_listener *listener = CONTAINER_OF(node, struct sim_listener, node);
@@ -366,6 +381,7 @@ static void sim_link_arrive(struct sim *sim, void *arg, uint64_t number)
 
 static void sim_conn_init(struct sim_link *link, int index, uint16_t local, uint16_t peer)
 {
+    ASSERT(index == 0 || index == 1);
     struct sim_conn *conn = &link->end[index];
     conn->base.impl = &sim_conn_impl;
     conn->base.loopback = true;
@@ -395,6 +411,7 @@ enum err sim_net_connect(struct reactor *base, const char *host, uint16_t port,
     list_push_back(&sim->links, &link->node);
     link->end[0].used = true;
     link->end[0].host = reactor->host;
+    ASSERT(link->refs == 0);
     link->refs = 2; /* the caller, and the event */
     sim_schedule(sim, sim->now_us + sim_delay(sim), sim_link_arrive, link, 0);
     *ret_conn = &link->end[0].base;
@@ -433,6 +450,7 @@ enum err sim_net_listen(struct reactor *base, const char *host, uint16_t port,
 void sim_net_listener_close(struct listener *base)
 {
     struct sim_listener *listener = (struct sim_listener *)base;
+    ASSERT(base->port != 0);
     struct list_node *node;
     while ((node = list_pop_front(&listener->waiting)) != NULL)
         sim_conn_close(&CONTAINER_OF(node, struct sim_conn, node)->base);
@@ -445,11 +463,13 @@ void sim_net_listener_close(struct listener *base)
 
 static bool sim_conn_readable(const struct sim_conn *conn)
 {
+    ASSERT(!conn->closed);
     return conn->base.want_read && (conn->lost || conn->arrived_len > 0 || conn->ended);
 }
 
 static bool sim_conn_writable(struct sim_conn *conn)
 {
+    ASSERT(!conn->closed);
     return conn->base.want_write && (conn->lost || (conn->linked && sim_conn_window(conn) > 0));
 }
 

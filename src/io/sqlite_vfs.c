@@ -102,6 +102,7 @@ static int vfs_code(enum err err, int io_code)
 
 static struct vfs_node *vfs_node_get(struct sqlite_vfs *vfs, const char *path)
 {
+    ASSERT(path[0] && strlen(path) < FS_PATH_MAX);
     struct vfs_node *found = NULL;
     pthread_mutex_lock(&vfs->mutex);
     LIST_FOREACH(link, &vfs->nodes)
@@ -143,7 +144,7 @@ static void vfs_node_put(struct sqlite_vfs *vfs, struct vfs_node *node)
 static int vfs_file_close(sqlite3_file *base)
 {
     struct vfs_file *f = vfs_file_of(base);
-    ASSERT(!f->shm_mapped);
+    ASSERT(!f->shm_mapped && f->lock == SQLITE_LOCK_NONE);
     fs_close(f->file);
     if (f->delete_on_close)
         (void)!fs_unlink(f->vfs->fs, f->node->path, NULL);
@@ -189,6 +190,7 @@ static int vfs_file_truncate(sqlite3_file *base, sqlite3_int64 size)
 
 static enum err vfs_sync_folder(struct sqlite_vfs *vfs, const char *path)
 {
+    ASSERT(path[0]);
     char folder[FS_PATH_MAX];
     snprintf(folder, sizeof(folder), "%s", path);
     char *slash = strrchr(folder, '/');
@@ -221,6 +223,7 @@ static int vfs_file_sync(sqlite3_file *base, int flags)
 
 static int vfs_file_size(sqlite3_file *base, sqlite3_int64 *ret_size)
 {
+    ASSERT(ret_size);
     uint64_t size = 0;
     enum err err = fs_size(vfs_file_of(base)->file, &size, NULL);
     if (err)
@@ -235,6 +238,8 @@ static int vfs_lock_raise(struct vfs_file *f, int level)
 {
     struct vfs_node *node = f->node;
     bool writer_other = node->writer && node->writer != f;
+    ASSERT(level > f->lock && level <= SQLITE_LOCK_EXCLUSIVE);
+    ASSERT(!node->writer || node->writer->lock >= SQLITE_LOCK_RESERVED);
     if (level == SQLITE_LOCK_SHARED) {
         if (writer_other && node->writer->lock >= SQLITE_LOCK_PENDING)
             return SQLITE_BUSY;
@@ -303,12 +308,15 @@ static int vfs_file_control(sqlite3_file *base, int op, void *arg)
     return SQLITE_NOTFOUND;
 }
 
+/* SQLite pads the WAL to it, so that a torn write never reaches frames synced before. 4096: disks
+ * that say 512 often have physical sectors of that size. */
 static int vfs_file_sector_size(sqlite3_file *base)
 {
     (void)base;
     return 4096;
 }
 
+/* Promises nothing (no atomic writes, no safe appends): the simulated disk keeps none of it. */
 static int vfs_file_characteristics(sqlite3_file *base)
 {
     (void)base;
@@ -319,6 +327,7 @@ static int vfs_file_characteristics(sqlite3_file *base)
 
 static int vfs_region_grow(struct vfs_node *node, int index, int size)
 {
+    ASSERT(index >= node->region_count);
     if (index >= VFS_REGIONS_MAX)
         return SQLITE_FULL;
     void **regions = realloc(node->regions, sizeof(void *) * (size_t)(index + 1));
@@ -334,6 +343,8 @@ static int vfs_region_grow(struct vfs_node *node, int index, int size)
     return SQLITE_OK;
 }
 
+/* The index may lie in plain memory, since no other process opens the database; a crash takes it
+ * away, and the first open afterwards rebuilds it from the WAL. */
 static int vfs_shm_map(sqlite3_file *base, int index, int size, int extend,
                        void volatile **ret_region)
 {
@@ -357,6 +368,7 @@ static int vfs_shm_map(sqlite3_file *base, int index, int size, int extend,
 
 static void vfs_slots_release(struct vfs_file *f, uint16_t mask)
 {
+    ASSERT((f->shm_shared & f->shm_writer) == 0);
     for (int i = 0; i < VFS_SLOTS; i++) {
         uint16_t bit = (uint16_t)(1u << i);
         if (!(mask & bit))
@@ -372,6 +384,7 @@ static void vfs_slots_release(struct vfs_file *f, uint16_t mask)
     }
     f->shm_writer &= (uint16_t)~mask;
     f->shm_shared &= (uint16_t)~mask;
+    ASSERT(((f->shm_shared | f->shm_writer) & mask) == 0);
 }
 
 static int vfs_slots_take(struct vfs_file *f, uint16_t mask, bool exclusive)
@@ -418,6 +431,8 @@ static int vfs_shm_lock(sqlite3_file *base, int first, int count, int flags)
     return code;
 }
 
+/* Makes this thread's stores to the WAL index visible before its later loads: readers of the index
+ * check it without a lock. */
 static void vfs_shm_barrier(sqlite3_file *base)
 {
     struct vfs_file *f = vfs_file_of(base);
@@ -430,6 +445,7 @@ static void vfs_shm_barrier(sqlite3_file *base)
 
 static int vfs_shm_unmap(sqlite3_file *base, int delete_flag)
 {
+    ASSERT(vfs_file_of(base)->node);
     struct vfs_file *f = vfs_file_of(base);
     struct vfs_node *node = f->node;
     (void)delete_flag;
@@ -518,6 +534,7 @@ static int vfs_delete(sqlite3_vfs *base, const char *path, int sync_folder)
 
 static int vfs_access(sqlite3_vfs *base, const char *path, int flags, int *ret_yes)
 {
+    ASSERT(path && ret_yes);
     struct fs_stat st;
     enum err err = fs_stat(vfs_of(base)->fs, path, &st, NULL);
     /* A journal that cannot be looked for may be there and hold what must be rolled back. */
@@ -530,6 +547,7 @@ static int vfs_access(sqlite3_vfs *base, const char *path, int flags, int *ret_y
 
 static int vfs_full_path(sqlite3_vfs *base, const char *path, int cap, char *out)
 {
+    ASSERT(path && cap > 0);
     (void)base;
     int len = snprintf(out, (size_t)cap, "%s", path);
     return len >= 0 && len < cap ? SQLITE_OK : SQLITE_CANTOPEN;

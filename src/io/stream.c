@@ -87,19 +87,26 @@ struct stream {
 static enum conn_io stream_transport_recv(struct stream *stream, void *data, size_t cap,
                                           size_t *ret_len)
 {
+    ASSERT(stream->conn && stream->state != STREAM_DEAD);
     return conn_recv(stream->conn, data, cap, ret_len);
 }
 
 static enum conn_io stream_transport_send(struct stream *stream, const struct slice *parts,
                                           size_t count, size_t *ret_len)
 {
+    ASSERT(stream->conn && stream->state != STREAM_DEAD);
     return conn_sendv(stream->conn, parts, count, ret_len);
 }
 
+/*
+ * Only marks: the owner hears of it from the hook at the turn's end, so that it never loses the
+ * stream under a call of its own.
+ */
 static void stream_end(struct stream *stream, enum err reason)
 {
     if (stream->state == STREAM_DEAD)
         return;
+    ASSERT(stream->conn);
     stream->state = STREAM_DEAD;
     stream->reason = reason;
     conn_want(stream->conn, false, false);
@@ -108,6 +115,7 @@ static void stream_end(struct stream *stream, enum err reason)
 
 static bool stream_may_read(const struct stream *stream)
 {
+    /* An end of input stays readable for ever: wanting it would keep the loop turning. */
     if (stream->peer_ended)
         return false;
     if (stream->state == STREAM_LINGERING)
@@ -130,8 +138,12 @@ static size_t stream_have(const struct stream *stream)
     return stream->in_end - stream->in_start;
 }
 
-/* Size of the next block: as large as the frame where the peer has shown it sends such frames, else
- * growing with what came. A large frame is expected to be followed by one of about its size. */
+/*
+ * Size of the next block: as large as the frame where the peer has shown that it sends such frames,
+ * else growing with what came. A large frame is expected to be followed by one of about its size. A
+ * length field alone never buys memory: a peer that announces 100 MiB and sends nothing holds one
+ * small block.
+ */
 static size_t stream_block_size(const struct stream *stream)
 {
     size_t have = stream_have(stream);
@@ -143,6 +155,7 @@ static size_t stream_block_size(const struct stream *stream)
         most = STREAM_CHUNK_MAX;
     if (want < stream->in_chunk)
         want = stream->in_chunk;
+    ASSERT(most > have);
     return want < most ? want : most;
 }
 
@@ -151,12 +164,14 @@ static bool stream_room(struct stream *stream)
 {
     size_t have = stream_have(stream);
     size_t cap = stream->in ? iobuf_cap(stream->in) : 0;
+    ASSERT(stream->in_end <= cap && stream->in_need <= stream->config.in_limit);
     bool fits = stream->in_need <= cap - stream->in_start;
     if (have >= stream->config.in_limit)
         return false;
     if (stream->in && stream->in_end < cap && fits)
         return true;
     size_t size = stream_block_size(stream);
+    ASSERT(size > have);
     if (stream->in && !stream->in_pinned && size <= cap) {
         memmove(iobuf_data(stream->in), iobuf_data(stream->in) + stream->in_start, have);
     } else {
@@ -189,6 +204,7 @@ static void stream_in_release(struct stream *stream)
 /* Offers input to the user until it is used up, incomplete, or no longer wanted. */
 static void stream_offer(struct stream *stream)
 {
+    ASSERT(stream->ops->on_data);
     while (stream->state == STREAM_OPEN && !stream->paused && !stream->choked &&
            !stream->in_stalled) {
         size_t have = stream_have(stream);
@@ -236,6 +252,7 @@ static size_t stream_read_size(const struct stream *stream)
 /* Reads once. False: nothing more now. */
 static bool stream_fill(struct stream *stream, size_t *ret_len)
 {
+    ASSERT(stream_may_read(stream));
     *ret_len = 0;
     if (!stream_room(stream)) {
         stream_end(stream,
@@ -243,6 +260,8 @@ static bool stream_fill(struct stream *stream, size_t *ret_len)
         return false;
     }
     size_t room = stream_read_size(stream);
+    ASSERT(room > 0 && room <= iobuf_cap(stream->in) - stream->in_end);
+    ASSERT(room <= stream->config.in_limit - stream_have(stream));
     size_t got = 0;
     enum conn_io io =
         stream_transport_recv(stream, iobuf_data(stream->in) + stream->in_end, room, &got);
@@ -307,6 +326,7 @@ struct slice stream_input(const struct stream *stream)
 {
     if (!stream->in)
         return SLICE_NULL;
+    ASSERT(stream->in_end <= iobuf_cap(stream->in));
     return slice_make(iobuf_data(stream->in) + stream->in_start, stream_have(stream));
 }
 
@@ -320,6 +340,7 @@ void stream_consume(struct stream *stream, size_t n)
 
 enum err stream_need(struct stream *stream, size_t total)
 {
+    ASSERT(total > 0);
     if (total > stream->config.in_limit)
         return ERR_LIMIT;
     stream->in_need = total;
@@ -337,12 +358,14 @@ struct iobuf_range stream_pin(struct stream *stream, struct slice bytes)
 
 void stream_pause(struct stream *stream)
 {
+    ASSERT(stream->conn);
     stream->paused = true;
     stream_want(stream);
 }
 
 static void stream_offer_later(struct stream *stream)
 {
+    ASSERT(stream->conn);
     stream->offer = true;
     reactor_at_turn_end(stream->reactor, &stream->hook);
 }
@@ -365,6 +388,7 @@ static bool stream_seg_grow(struct stream *stream)
 {
     uint32_t cap = stream->seg_cap ? stream->seg_cap * 2 : 8;
     ASSERT(cap <= STREAM_SEGS_MAX && stream->seg_count <= stream->seg_cap);
+    ASSERT((cap & (cap - 1)) == 0); /* stream_seg wraps with a mask */
     struct iobuf_range *segs = malloc(cap * sizeof(*segs));
     if (!segs)
         return false;
@@ -411,6 +435,7 @@ static bool stream_seg_push(struct stream *stream, struct iobuf_range range)
 
 void stream_write_range(struct stream *stream, struct iobuf_range range)
 {
+    ASSERT(range.bytes.data || range.bytes.len == 0);
     if (range.bytes.len == 0 || !stream_out_allowed(stream, range.bytes.len)) {
         iobuf_unref(range.buf);
         return;
@@ -436,6 +461,7 @@ uint8_t *stream_reserve(struct stream *stream, size_t len)
         stream->tail_used = 0;
         stream->tail_last = false;
     }
+    ASSERT(stream->tail_used + len <= iobuf_cap(stream->tail));
     return iobuf_data(stream->tail) + stream->tail_used;
 }
 
@@ -461,6 +487,7 @@ void stream_commit(struct stream *stream, size_t len)
 
 void stream_write(struct stream *stream, struct slice bytes)
 {
+    ASSERT(bytes.data || bytes.len == 0);
     while (bytes.len > 0) {
         size_t part = bytes.len < STREAM_RESERVE_MAX ? bytes.len : STREAM_RESERVE_MAX;
         uint8_t *to = stream_reserve(stream, part);
@@ -474,6 +501,7 @@ void stream_write(struct stream *stream, struct slice bytes)
 
 size_t stream_pending(const struct stream *stream)
 {
+    ASSERT((stream->seg_count == 0) == (stream->out_bytes == 0));
     return stream->out_bytes;
 }
 
@@ -485,7 +513,7 @@ bool stream_has_room(const struct stream *stream)
 /* Drops n sent bytes from the front. */
 static void stream_out_advance(struct stream *stream, size_t n)
 {
-    ASSERT(n <= stream->out_bytes);
+    ASSERT(n > 0 && n <= stream->out_bytes);
     stream->out_bytes -= n;
     while (n > 0) {
         struct iobuf_range *seg = stream_seg(stream, 0);
@@ -493,6 +521,7 @@ static void stream_out_advance(struct stream *stream, size_t n)
             seg->bytes = slice_sub(seg->bytes, n, seg->bytes.len - n);
             return;
         }
+        ASSERT(stream->seg_count > 0);
         n -= seg->bytes.len;
         iobuf_unref(seg->buf);
         stream->seg_first = (stream->seg_first + 1) & (stream->seg_cap - 1);
@@ -516,6 +545,7 @@ static void stream_out_release(struct stream *stream)
 
 static void stream_flushed(struct stream *stream)
 {
+    ASSERT(stream->state == STREAM_OPEN || stream->state == STREAM_FLUSHING);
     stream_out_release(stream);
     stream_want(stream);
     if (stream->state != STREAM_FLUSHING)
@@ -563,6 +593,7 @@ static void stream_unchoke(struct stream *stream)
     if (!stream->choked || stream->out_bytes > stream->config.out_low ||
         stream->state != STREAM_OPEN)
         return;
+    ASSERT(stream->config.out_low <= stream->config.out_high);
     stream->choked = false;
     stream_offer_later(stream);
     if (stream->ops->on_drain)
@@ -586,7 +617,7 @@ static const struct conn_ops stream_conn_ops = {stream_readable, stream_writable
 
 static void stream_destroy(struct stream *stream)
 {
-    ASSERT(stream->state == STREAM_DEAD);
+    ASSERT(stream->state == STREAM_DEAD && stream->conn);
     timer_cancel(stream->reactor, &stream->idle_timer);
     timer_cancel(stream->reactor, &stream->close_timer);
     reactor_hook_cancel(&stream->hook);
@@ -637,6 +668,7 @@ static void stream_turn_end(struct hook *hook)
 
 static void stream_idle_arm(struct stream *stream)
 {
+    ASSERT(stream->conn);
     uint64_t idle_us = stream->config.idle_us;
     if (idle_us == 0 || idle_us > UINT64_MAX - stream->active_us)
         timer_cancel(stream->reactor, &stream->idle_timer);
@@ -656,6 +688,7 @@ static void stream_idle_due(struct timer *timer)
 static void stream_close_due(struct timer *timer)
 {
     struct stream *stream = CONTAINER_OF(timer, struct stream, close_timer);
+    ASSERT(stream->state != STREAM_OPEN);
     stream_end(stream, stream->state == STREAM_LINGERING ? stream->reason : ERR_TIMEOUT);
 }
 
@@ -679,6 +712,7 @@ static struct stream *stream_alloc(struct reactor *reactor, const struct stream_
         stream->config.out_low = stream->config.out_high / 2;
     if (stream->config.out_limit == 0)
         stream->config.out_limit = STREAM_OUT_LIMIT;
+    ASSERT(stream->config.out_low <= stream->config.out_high);
     stream->in_chunk = STREAM_CHUNK;
     stream->active_us = reactor_now_us(reactor);
     hook_init(&stream->hook, stream_turn_end);
@@ -730,6 +764,7 @@ void stream_close(struct stream *stream)
 {
     if (stream->state != STREAM_OPEN)
         return;
+    ASSERT(stream->conn && !timer_armed(&stream->close_timer));
     stream->state = STREAM_FLUSHING;
     stream->reason = ERR_OK;
     timer_arm(stream->reactor, &stream->close_timer, STREAM_CLOSE_US);
@@ -771,15 +806,18 @@ void stream_ops_set(struct stream *stream, const struct stream_ops *ops, void *a
 
 struct reactor *stream_reactor(const struct stream *stream)
 {
+    ASSERT(stream->reactor);
     return stream->reactor;
 }
 
 struct conn *stream_conn(const struct stream *stream)
 {
+    ASSERT(stream->conn);
     return stream->conn;
 }
 
 const char *stream_peer(const struct stream *stream)
 {
+    ASSERT(stream->conn);
     return conn_peer(stream->conn);
 }

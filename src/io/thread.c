@@ -32,6 +32,7 @@
 enum err thread_start(pthread_t *ret_thread, const char *name, size_t stack, void *(*fn)(void *arg),
                       void *arg, struct err_info *info)
 {
+    ASSERT(fn && ret_thread);
     ASSERT(strlen(name) < 16);
     ASSERT(stack >= 64u * 1024);
     sigset_t all;

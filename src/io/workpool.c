@@ -118,6 +118,7 @@ void workpool_destroy(struct workpool *pool)
 {
     if (!pool)
         return;
+    ASSERT(pool->threads_started <= pool->threads_wanted);
     pthread_mutex_lock(&pool->lock);
     pool->stopping = true;
     pthread_cond_broadcast(&pool->ready);
@@ -133,6 +134,7 @@ void workpool_destroy(struct workpool *pool)
 void workpool_push(struct workpool *pool, struct work *work)
 {
     ASSERT(work->lane == WORK_FAST || work->lane == WORK_SLOW);
+    ASSERT(work->fn && work->owner && list_empty(&work->node));
     pthread_mutex_lock(&pool->lock);
     ASSERT(!pool->stopping);
     list_push_back(&pool->lanes[work->lane], &work->node);
