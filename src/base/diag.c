@@ -5,8 +5,9 @@
  *
  * Ring: RING_SLOTS lines, the slot taken by a ticket that only grows. Invariants: (1) a slot is
  * written by the thread that set its busy flag, and only then; a thread that finds it busy drops
- * its event rather than wait; (2) lines end with a newline, cut at the slot's size. Any thread, no
- * locks. Failure to write to stderr is ignored.
+ * its event rather than wait; (2) lines end with a newline, cut at the slot's size, and hold no
+ * other control character, so that a peer's text can neither begin a line nor speak to a terminal.
+ * Any thread, no locks. Failure to write to stderr is ignored.
  */
 #include "base/diag.h"
 
@@ -50,6 +51,7 @@ enum diag_level diag_level_get(void)
 
 static void write_line(const char *line, unsigned len)
 {
+    ASSERT(line && len <= LINE_MAX_BYTES);
     ssize_t written = write(STDERR_FILENO, line, len);
     (void)written; /* a closed stderr must not stop the server */
 }
@@ -65,6 +67,16 @@ static unsigned line_begin(char *line, enum diag_level level, const char *area)
                         (int)(now.tv_nsec / 1000000), level_names[level], area);
     ASSERT(more > 0 && len + (size_t)more < LINE_MAX_BYTES);
     return (unsigned)len + (unsigned)more;
+}
+
+/* Control characters become question marks; bytes beyond ASCII stay, names may be UTF-8. */
+static void line_clean(char *line, unsigned len)
+{
+    ASSERT(len < LINE_MAX_BYTES);
+    for (unsigned i = 0; i < len; i++) {
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+            line[i] = '?';
+    }
 }
 
 static void ring_store(const char *line, unsigned len)
@@ -93,6 +105,7 @@ void diag(enum diag_level level, const char *area, const char *format, ...)
     len += (unsigned)more;
     if (len > sizeof(line) - 1)
         len = sizeof(line) - 1;
+    line_clean(line, len);
     line[len++] = '\n';
     ring_store(line, len);
     if (level <= diag_level_get())

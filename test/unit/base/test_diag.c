@@ -63,6 +63,19 @@ static void test_lines(void **state)
     assert_true(strlen(caught) <= 512);
 }
 
+static void write_hostile(void)
+{
+    diag(DIAG_WARN, "test", "name=%s", "a\nts=0 level=error\r\x1b[2J\x7f\tb\xc3\xa9");
+}
+
+/* What a peer named something can neither begin a line nor steer a terminal. */
+static void test_control_characters(void **state)
+{
+    catch_stderr(write_hostile);
+    assert_int_equal(strchr(caught, '\n') - caught, strlen(caught) - 1);
+    assert_non_null(strstr(caught, "name=a?ts=0 level=error??[2J??b\xc3\xa9\n"));
+}
+
 static void test_ring(void **state)
 {
     catch_stderr(write_many_and_dump);
@@ -74,6 +87,8 @@ static void test_ring(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_ring)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines),
+                                       cmocka_unit_test(test_control_characters),
+                                       cmocka_unit_test(test_ring)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
