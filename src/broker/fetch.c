@@ -451,6 +451,7 @@ void broker_fetch(struct broker_shard *bs, struct broker_fetch *op)
     op->starting = true;
     for (uint32_t i = 0; i < op->sub_count; i++) {
         struct broker_fetch_sub *sub = &op->subs[i];
+        ASSERT(sub->owner);
         sub->msg.fn = fetch_start_arrive;
         if (sub->owner == bs)
             fetch_start_arrive(bs->shard, &sub->msg);

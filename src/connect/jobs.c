@@ -529,6 +529,7 @@ void jobs_close(struct jobs *jobs)
     if (jobs == NULL)
         return;
     for (unsigned i = 0; i < shards_count(jobs->shards); i++) {
+        ASSERT(jobs->homes[i].list.next); /* jobs_open made all of them */
         LIST_FOREACH_SAFE(node, &jobs->homes[i].list)
         {
             struct job *job = CONTAINER_OF(node, struct job, node);

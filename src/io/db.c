@@ -379,7 +379,8 @@ static void db_work_done(struct work *work)
     struct db_task *batch[DB_BATCH_MAX];
     uint32_t count = lane->batch_count;
     ASSERT(lane->busy && count <= DB_BATCH_MAX);
-    memcpy(batch, lane->batch, sizeof(batch[0]) * count);
+    for (uint32_t i = 0; i < count; i++)
+        batch[i] = lane->batch[i];
     lane->batch_count = 0;
     lane->busy = false;
     db_lane_pump(lane); /* the next batch writes while we answer */
