@@ -1,20 +1,22 @@
 /*
- * Nested arenas: a stack of chunks per arena, limits counted over the whole line of ancestors.
+ * Role: nested arenas: a stack of chunks per arena, limits counted over the whole line of
+ * ancestors.
  *
  *     arena -> chunk (newest) -> chunk -> ... -> chunk (first, kept by reset)
  *              [header | used bytes | free bytes]
  *
- * Invariants:
- * (1) held = bytes of own chunks + held of all children, and held <= limit, in every arena;
- * (2) only the newest chunk is allocated from; a mark names a chunk and its fill, so a rewind frees
- * what is newer; (3) every returned address is aligned to 16 bytes.
+ * Invariants
+ * (1) held = bytes of own chunks + held of all children, and held <= limit, in every arena.
+ * (2) Only the newest chunk is allocated from; a mark names a chunk and its fill, so that a rewind
+ *     frees what is newer.
+ * (3) Every returned address is aligned to 16 bytes.
  *
- * Ownership: one thread at a time per tree of arenas; a child belongs to its parent and dies with
- * it.
+ * Ownership and shard: one thread at a time per tree of arenas; a child belongs to its parent and
+ * dies with it.
  *
- * Failure: at a limit, or when the system has no memory, the result is NULL and nothing changed.
- * Under the address sanitizer free space is poisoned and allocations are kept apart, so that a use
- * after rewind or an overrun is caught.
+ * Failure modes: at a limit, or when the system has no memory, the result is NULL and nothing
+ * changed. Under the address sanitizer free space is poisoned and allocations are kept apart, so
+ * that a use after rewind or an overrun is caught.
  */
 #include "base/arena.h"
 
@@ -42,6 +44,8 @@ enum { ARENA_REDZONE = 16 };
 enum { ARENA_REDZONE = 0 };
 #endif
 
+/* Most requests fit in the smallest chunk; beyond the largest one a bigger chunk would only waste
+ * its end. */
 enum { ARENA_ALIGN = 16, ARENA_CHUNK_MIN = 2 * 1024, ARENA_CHUNK_MAX = 64 * 1024 };
 
 struct arena_chunk {
@@ -67,7 +71,7 @@ struct arena {
 
 struct arena *arena_create(struct arena *parent, const char *name, size_t limit)
 {
-    ASSERT(name);
+    ASSERT(name && limit > 0);
     struct arena *arena = calloc(1, sizeof(*arena));
     if (!arena)
         return NULL;
@@ -94,7 +98,7 @@ static void arena_account(struct arena *arena, size_t taken, size_t given)
 static void arena_pop_chunk(struct arena *arena)
 {
     struct arena_chunk *chunk = arena->newest;
-    ASSERT(chunk);
+    ASSERT(chunk && chunk->used <= chunk->size);
     arena->newest = chunk->older;
     arena_account(arena, 0, chunk->size);
     ASAN_UNPOISON_MEMORY_REGION(chunk->data, chunk->size);
@@ -115,7 +119,7 @@ void arena_destroy(struct arena *arena)
     arena_destroy_children(arena);
     while (arena->newest)
         arena_pop_chunk(arena);
-    ASSERT(arena->held == 0);
+    ASSERT(arena->held == 0 && list_empty(&arena->children));
     list_remove(&arena->sibling);
     free(arena);
 }
@@ -129,6 +133,7 @@ static void arena_empty_chunk(struct arena_chunk *chunk, size_t used)
 
 void arena_reset(struct arena *arena)
 {
+    ASSERT(arena);
     arena_destroy_children(arena);
     arena->chunk_next = ARENA_CHUNK_MIN;
     if (!arena->newest)
@@ -152,11 +157,12 @@ static size_t arena_room(const struct arena *arena)
 
 static bool arena_push_chunk(struct arena *arena, size_t need)
 {
+    ASSERT(need > 0 && need % ARENA_ALIGN == 0);
     size_t room = arena_room(arena);
     size_t size = arena->chunk_next;
     if (size < need)
         size = need;
-    if (size > room)
+    if (size > room) /* near the limit: exactly what is asked for, not a chunk ahead */
         size = need;
     if (size > room)
         return false;
@@ -197,6 +203,7 @@ void *arena_alloc(struct arena *arena, size_t size)
 
 void *arena_zalloc(struct arena *arena, size_t count, size_t size)
 {
+    ASSERT(size > 0);
     size_t total;
     if (__builtin_mul_overflow(count, size, &total))
         return NULL;
@@ -227,6 +234,7 @@ char *arena_strdup(struct arena *arena, struct slice text)
 
 char *arena_printf(struct arena *arena, const char *format, ...)
 {
+    ASSERT(format);
     va_list args;
     va_start(args, format);
     int len = vsnprintf(NULL, 0, format, args);
@@ -251,6 +259,7 @@ struct arena_mark arena_mark(const struct arena *arena)
 
 void arena_rewind(struct arena *arena, struct arena_mark mark)
 {
+    ASSERT(arena);
     if (!mark.chunk) { /* taken when there was no chunk: keep the first for the next round */
         while (arena->newest && arena->newest->older)
             arena_pop_chunk(arena);

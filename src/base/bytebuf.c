@@ -22,12 +22,14 @@ void bytebuf_init(struct bytebuf *buf, size_t limit)
 
 void bytebuf_deinit(struct bytebuf *buf)
 {
+    ASSERT(buf->len <= buf->cap);
     free(buf->data);
     *buf = (struct bytebuf){0};
 }
 
 void bytebuf_clear(struct bytebuf *buf)
 {
+    ASSERT(buf->limit > 0); /* initialised */
     buf->len = 0;
     buf->failed = false;
 }
@@ -38,6 +40,7 @@ static bool bytebuf_grow(struct bytebuf *buf, size_t need)
     size_t cap = buf->cap < BYTEBUF_CAP_MIN ? BYTEBUF_CAP_MIN : buf->cap;
     while (cap < need)
         cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+    /* Doubling keeps appends at constant cost on average; the limit cuts the last step short. */
     if (cap > buf->limit)
         cap = buf->limit;
     uint8_t *data = realloc(buf->data, cap);
@@ -68,6 +71,7 @@ uint8_t *bytebuf_reserve(struct bytebuf *buf, size_t more)
 
 void bytebuf_append(struct bytebuf *buf, const void *data, size_t len)
 {
+    ASSERT(data || len == 0);
     if (len == 0)
         return;
     uint8_t *to = bytebuf_reserve(buf, len);
@@ -75,6 +79,7 @@ void bytebuf_append(struct bytebuf *buf, const void *data, size_t len)
         return;
     memcpy(to, data, len);
     buf->len += len;
+    ASSERT(buf->len <= buf->cap);
 }
 
 void bytebuf_append_slice(struct bytebuf *buf, struct slice s)
@@ -84,6 +89,7 @@ void bytebuf_append_slice(struct bytebuf *buf, struct slice s)
 
 void bytebuf_append_cstr(struct bytebuf *buf, const char *text)
 {
+    ASSERT(text);
     bytebuf_append(buf, text, strlen(text));
 }
 
@@ -100,6 +106,7 @@ void bytebuf_printf(struct bytebuf *buf, const char *format, ...)
 {
     if (buf->failed)
         return;
+    ASSERT(buf->len <= buf->cap);
     size_t room = buf->cap - buf->len;
     va_list args;
     va_start(args, format);

@@ -1,14 +1,20 @@
 /*
- * CRC-32C: a portable slice-by-8 kernel, and one for SSE4.2 that runs three independent streams.
+ * Role: CRC-32C: a portable slice-by-8 kernel, and one for SSE4.2 that runs three streams at once.
  *
  * The crc32 instruction has a latency of three cycles and a throughput of one, so three blocks that
- * lie side by side are summed at once and joined: the sum of AB is shift(sum(A), len(B)) ^ sum(B),
- * where shift advances a sum over len(B) zero bytes. For the two block lengths used, shift is four
- * table lookups.
+ * lie side by side are summed at once and joined:
  *
- * Invariants: (1) tables and the chosen kernel are written before main and constant after; (2) sums
- * are kept inverted inside the kernels and plain at the interface; (3) all kernels agree on all
- * inputs (tested, and against ISA-L). Any thread. Cannot fail.
+ *     A B C        sum(AB) = shift(sum(A), len(B)) ^ sum(B), and the same again for C
+ *
+ * where shift advances a sum over zero bytes. For the two block lengths used, shift is four table
+ * lookups.
+ *
+ * Invariants
+ * (1) Tables and the chosen kernel are written before main and constant after.
+ * (2) Sums are kept inverted inside the kernels and plain at the interface.
+ * (3) All kernels agree on all inputs (tested, and against ISA-L).
+ *
+ * Ownership and shard: any thread. Failure modes: none.
  */
 #include "base/crc32c.h"
 
@@ -17,7 +23,7 @@
 
 #include "base/assert.h"
 
-#define CRC32C_POLY 0x82f63b78u
+#define CRC32C_POLY 0x82f63b78u /* Castagnoli's, bits reversed */
 
 enum {
     BLOCK_LONG = 4096, /* bytes per stream; both multiples of 8 */
@@ -108,6 +114,7 @@ static uint32_t shift_apply(uint32_t table[4][256], uint32_t crc)
 __attribute__((target("sse4.2"))) static uint32_t
 three_streams(uint32_t crc, const uint8_t *p, size_t block, uint32_t table[4][256])
 {
+    ASSERT(block % 8 == 0);
     uint64_t a = crc;
     uint64_t b = 0;
     uint64_t c = 0;
@@ -160,5 +167,6 @@ __attribute__((constructor)) static void crc32c_choose(void)
 
 uint32_t crc32c(uint32_t crc, const void *data, size_t len)
 {
+    ASSERT(data || len == 0);
     return crc32c_kernel(crc, data, len);
 }

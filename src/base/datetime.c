@@ -88,11 +88,14 @@ void datetime_from_ticks(int64_t ticks, struct datetime *ret_datetime)
     d->second = (int)(seconds % 60);
     d->ticks = (int)(rest % DATETIME_TICKS_PER_SECOND);
     ASSERT(d->year >= 1 && d->year <= 9999);
+    ASSERT(d->month >= 1 && d->month <= 12 && d->weekday >= 0 && d->weekday <= 6);
+    ASSERT(d->day >= 1 && d->day <= datetime_month_days(d->year, d->month));
 }
 
 /* Reads exactly `count` digits at *at and moves on. */
 static bool read_digits(struct slice text, size_t *at, int count, int *ret_value)
 {
+    ASSERT(*at <= text.len && count >= 1 && count <= 4);
     if (text.len - *at < (size_t)count)
         return false;
     int value = 0;
@@ -109,6 +112,7 @@ static bool read_digits(struct slice text, size_t *at, int count, int *ret_value
 
 static bool read_char(struct slice text, size_t *at, char c)
 {
+    ASSERT(*at <= text.len);
     if (*at >= text.len || text.data[*at] != (uint8_t)c)
         return false;
     (*at)++;
@@ -127,6 +131,7 @@ static bool read_fraction(struct slice text, size_t *at, int *ret_ticks)
     }
     for (int i = count; i < 7; i++)
         ticks *= 10;
+    ASSERT(ticks >= 0 && ticks < DATETIME_TICKS_PER_SECOND);
     *ret_ticks = ticks;
     return count > 0;
 }
@@ -159,7 +164,7 @@ static bool read_zone(struct slice text, size_t *at, int *ret_minutes)
     if ((colon || *at < text.len) && !read_digits(text, at, 2, &minutes))
         return false;
     *ret_minutes = (hours * 60 + minutes) * (east ? 1 : -1);
-    return hours <= 14 && minutes <= 59;
+    return hours <= 14 && minutes <= 59; /* the widest zone in use is +14:00 */
 }
 
 bool datetime_read_iso(struct slice text, int64_t *ret_ticks)
@@ -187,6 +192,7 @@ bool datetime_read_iso(struct slice text, int64_t *ret_ticks)
 
 static char *write_digits(char *out, int value, int count)
 {
+    ASSERT(value >= 0 && count >= 1);
     for (int i = count - 1; i >= 0; i--) {
         out[i] = (char)('0' + value % 10);
         value /= 10;

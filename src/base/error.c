@@ -16,6 +16,7 @@ extern const struct err_row err_rows[ERR_COUNT];
 const struct err_row *err_row(enum err err)
 {
     ASSERT((unsigned)err < ERR_COUNT);
+    ASSERT(err_rows[err].name); /* the generated table has no holes */
     return &err_rows[err];
 }
 
@@ -71,6 +72,7 @@ enum err err_from_errno(int posix_errno)
 
 enum err err_info_set(struct err_info *info, enum err code, const char *format, ...)
 {
+    ASSERT(format);
     ASSERT((unsigned)code < ERR_COUNT);
     if (!info)
         return code;
@@ -84,6 +86,7 @@ enum err err_info_set(struct err_info *info, enum err code, const char *format, 
 
 void err_info_wrap(struct err_info *info, const char *format, ...)
 {
+    ASSERT(format);
     if (!info)
         return;
     char context[sizeof(info->text)];

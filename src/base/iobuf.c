@@ -1,12 +1,17 @@
 /*
- * Reference-counted blocks of bytes, shared between shards without a copy.
+ * Role: reference-counted blocks of bytes, shared between shards without a copy.
  *
  *     [count | cap | bytes ...]
  *
- * Invariants: (1) the count is at least 1 while anybody holds the block; (2) bytes are written only
- * while one holder exists, so that readers need no lock; (3) the sum of all caps is
- * iobuf_bytes_alive. Any thread may drop the last reference. Failure: creation returns NULL when
- * memory is exhausted.
+ * Invariants
+ * (1) The count is at least 1 while anybody holds the block.
+ * (2) Bytes are written only while one holder exists, or behind what was handed out, so that
+ *     readers need no lock.
+ * (3) The sum of all caps is iobuf_bytes_alive.
+ *
+ * Ownership and shard: any thread may hold, and drop the last reference.
+ *
+ * Failure modes: creation returns NULL when memory is exhausted.
  */
 #include "base/iobuf.h"
 
@@ -38,6 +43,7 @@ struct iobuf *iobuf_create(size_t cap)
 
 struct iobuf *iobuf_ref(struct iobuf *buf)
 {
+    ASSERT(buf);
     unsigned before = atomic_fetch_add_explicit(&buf->refs, 1, memory_order_relaxed);
     ASSERT(before >= 1 && before < UINT32_MAX);
     return buf;
@@ -51,6 +57,7 @@ void iobuf_unref(struct iobuf *buf)
     ASSERT(before >= 1);
     if (before > 1)
         return;
+    /* acq_rel above: what other holders read happened before the memory goes back. */
     size_t alive = atomic_fetch_sub_explicit(&bytes_alive, buf->cap, memory_order_relaxed);
     ASSERT(alive >= buf->cap);
     free(buf);
@@ -58,11 +65,13 @@ void iobuf_unref(struct iobuf *buf)
 
 uint8_t *iobuf_data(struct iobuf *buf)
 {
+    ASSERT(buf);
     return buf->data;
 }
 
 size_t iobuf_cap(const struct iobuf *buf)
 {
+    ASSERT(buf);
     return buf->cap;
 }
 

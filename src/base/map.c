@@ -1,19 +1,22 @@
 /*
- * Hash map from bytes to a pointer: an index of small slots over a dense array of entries in order
- * of insertion.
+ * Role: a hash map from bytes to a pointer: an index of small slots over a dense array of entries
+ * in order of insertion.
  *
- *     slots:   [hash32, entry + 1] x power of two, linear probing; entry 0 = empty, SLOT_DEAD =
- * removed entries: key, value, hash, in order of insertion; a removed entry has value NULL until
- * the next rebuild
+ *     slots:    [hash32, entry + 1] x power of two, linear probing
+ *               entry 0: empty, SLOT_DEAD: removed
+ *     entries:  key, value, hash, in order of insertion; a removed entry has value NULL until the
+ *               next rebuild
  *
- * Invariants:
- * (1) live entries = count <= limit; (2) used entries (live and removed) fill at most half of the
- * slots, so that a probe always meets an empty slot; (3) the walk follows the entries, hence the
- * order does not depend on hashes and the hash may be seeded anew in every process without harm to
- * the simulator.
+ * Invariants
+ * (1) Live entries = count <= limit.
+ * (2) Used entries (live and removed) fill at most half of the slots, so that a probe always meets
+ *     an empty slot.
+ * (3) The walk follows the entries, hence the order does not depend on hashes, and the hash may be
+ *     seeded anew in every process without harm to the simulator.
  *
- * Ownership: keys are copies of the map, values the caller's. One owner. Failure: map_put returns
- * false, unchanged.
+ * Ownership and shard: keys are copies of the map, values the caller's. One owner.
+ *
+ * Failure modes: map_put returns false, the map unchanged.
  */
 #include "base/map.h"
 
@@ -22,6 +25,7 @@
 
 #include "base/hash.h"
 
+/* Index plus one of the last entry must stay below SLOT_DEAD: the limit of 2^30 sees to it. */
 enum { ENTRIES_MIN = 8, SLOT_DEAD = UINT32_MAX };
 
 struct map_slot {
@@ -75,12 +79,14 @@ static struct map_slot *map_find(const struct map *map, struct slice key, uint64
 {
     if (map->count == 0)
         return NULL;
+    ASSERT(map->slots && map->entries_used * 2 <= map->slot_mask + 1);
     for (uint32_t i = (uint32_t)hash & map->slot_mask;; i = (i + 1) & map->slot_mask) {
         struct map_slot *slot = &map->slots[i];
         if (slot->entry == 0)
             return NULL;
         if (slot->entry == SLOT_DEAD || slot->hash != (uint32_t)(hash >> 32))
             continue;
+        ASSERT(slot->entry <= map->entries_used);
         const struct map_entry *entry = &map->entries[slot->entry - 1];
         if (slice_equal(key, slice_make(entry->key, entry->key_len)))
             return slot;
@@ -89,6 +95,7 @@ static struct map_slot *map_find(const struct map *map, struct slice key, uint64
 
 static void map_link(struct map *map, uint32_t index)
 {
+    ASSERT(index < map->entries_cap);
     uint64_t hash = map->entries[index].hash;
     uint32_t i = (uint32_t)hash & map->slot_mask;
     while (map->slots[i].entry != 0)
@@ -100,6 +107,7 @@ static void map_link(struct map *map, uint32_t index)
 static bool map_rebuild(struct map *map)
 {
     uint32_t cap = map->entries_cap ? map->entries_cap : ENTRIES_MIN;
+    ASSERT(map->count <= map->entries_used && map->entries_used <= cap);
     if (map->count > cap / 2)
         cap *= 2;
     struct map_slot *slots = calloc((size_t)cap * 2, sizeof(*slots));
@@ -129,6 +137,7 @@ static bool map_rebuild(struct map *map)
 
 void *map_get(const struct map *map, struct slice key)
 {
+    ASSERT(map);
     struct map_slot *slot = map_find(map, key, hash_bytes(key, map->seed));
     return slot ? map->entries[slot->entry - 1].value : NULL;
 }
@@ -175,11 +184,13 @@ void *map_remove(struct map *map, struct slice key)
 
 size_t map_count(const struct map *map)
 {
+    ASSERT(map->count <= map->limit);
     return map->count;
 }
 
 bool map_next(const struct map *map, size_t *cursor, struct slice *ret_key, void **ret_value)
 {
+    ASSERT(cursor);
     for (size_t i = *cursor; i < map->entries_used; i++) {
         const struct map_entry *entry = &map->entries[i];
         if (!entry->value)

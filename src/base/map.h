@@ -1,8 +1,8 @@
 /*
  * Hash map from bytes to a pointer: open addressing, XXH3, grows to a limit.
  *
- * The map copies keys; values belong to the caller. Iteration order is that of the table (a
- * function of the keys and the history only, so the simulator stays deterministic). One owner.
+ * The map copies keys; values belong to the caller. A walk goes in order of insertion, whatever
+ * the hashes are, so that the simulator stays deterministic. One owner.
  */
 #ifndef WEIR_BASE_MAP_H
 #define WEIR_BASE_MAP_H

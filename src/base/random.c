@@ -34,6 +34,7 @@ static uint64_t rotate_left(uint64_t x, int bits)
 uint64_t random_u64(struct random *random)
 {
     uint64_t *s = random->state;
+    ASSERT(s[0] | s[1] | s[2] | s[3]); /* random_init was called: from all zero it never leaves */
     uint64_t result = rotate_left(s[1] * 5, 7) * 9;
     uint64_t t = s[1] << 17;
     s[2] ^= s[0];
@@ -70,6 +71,7 @@ bool random_one_in(struct random *random, uint32_t odds)
 
 void random_fill(struct random *random, void *data, uint32_t len)
 {
+    ASSERT(data || len == 0);
     uint8_t *to = data;
     while (len > 0) {
         uint64_t word = random_u64(random);

@@ -15,6 +15,7 @@ static uint8_t ascii_lower(uint8_t c)
 
 bool slice_equal_nocase(struct slice a, struct slice b)
 {
+    ASSERT((a.data || a.len == 0) && (b.data || b.len == 0));
     if (a.len != b.len)
         return false;
     for (size_t i = 0; i < a.len; i++) {
@@ -26,11 +27,13 @@ bool slice_equal_nocase(struct slice a, struct slice b)
 
 bool slice_starts_with(struct slice s, struct slice prefix)
 {
+    ASSERT(prefix.data || prefix.len == 0);
     return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.data, prefix.data, prefix.len) == 0);
 }
 
 size_t slice_find(struct slice s, struct slice needle, size_t from)
 {
+    ASSERT(needle.data || needle.len == 0);
     if (from > s.len || s.len - from < needle.len)
         return SIZE_MAX;
     if (needle.len == 0)
@@ -66,6 +69,7 @@ static bool is_space(uint8_t c)
 
 struct slice slice_trim(struct slice s)
 {
+    ASSERT(s.data || s.len == 0);
     while (s.len > 0 && is_space(s.data[0])) {
         s.data++;
         s.len--;

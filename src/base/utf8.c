@@ -30,6 +30,7 @@ static bool is_tail(uint8_t c)
 /* Bytes of the code point that starts at p with a byte >= 0x80, 0 when malformed; left > 0. */
 static size_t multibyte_length(const uint8_t *p, size_t left)
 {
+    ASSERT(left > 0 && p[0] >= 0x80);
     uint8_t first = p[0];
     if (first < 0xc2 || first > 0xf4 || left < 2)
         return 0;
@@ -92,6 +93,7 @@ size_t utf8_decode(struct slice text, size_t at, uint32_t *ret_code_point)
 
 size_t utf8_encode(char out[UTF8_MAX], uint32_t code_point)
 {
+    ASSERT(out);
     if (code_point < 0x80) {
         out[0] = (char)code_point;
         return 1;

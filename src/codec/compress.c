@@ -1,20 +1,24 @@
 /*
- * Kafka's codecs on top of libdeflate, zlib, snappy, lz4 and zstd.
+ * Role: Kafka's codecs on top of libdeflate, zlib, snappy, lz4 and zstd.
  *
- * gzip    member...                        one member with a true length trailer goes to
- * libdeflate, the rest to zlib snappy  raw block, or 82 "SNAPPY" 00 | version | compatible | (be32
- * length | block)... lz4     04 22 4D 18 | FLG BD [size 8] [dictionary 4] | checksum | blocks...
- * per frame zstd    frame...
+ *     gzip     member...      one member with a true length trailer goes to libdeflate, the rest to
+ *                             zlib
+ *     snappy   raw block, or
+ *              82 "SNAPPY" 00 | version 4 | compatible 4 | (be32 length | raw block)...
+ *     lz4      frame...       04 22 4D 18 | FLG BD [size 8] [dictionary 4] | checksum | blocks...
+ *     zstd     frame...
  *
- * Invariants:
- * (1) a call appends at most `limit` bytes, and never grows `out` beyond what limit and out->limit
- * allow together; (2) on failure out->len is what it was before the call; (3) memory asked for is
- * bounded by the limit and by the input's size times what the format can expand at most, or grows
- * by a factor with what was decoded so far.
+ * Invariants
+ * (1) A call appends at most `limit` bytes, and never grows `out` beyond what limit and out->limit
+ *     allow together.
+ * (2) On failure out->len is what it was before the call.
+ * (3) Memory asked for is bounded by the limit and by the input's size times what the format can
+ *     expand at most, or grows by a factor with what was decoded so far: a few bytes that claim a
+ *     gigabyte get no gigabyte.
  *
- * Ownership: contexts live for one call; out is the caller's. Any thread.
+ * Ownership and shard: contexts live for one call; out is the caller's. Any thread.
  *
- * Failure: bytes that do not decode give ERR_CORRUPT_MESSAGE, too many of them
+ * Failure modes: bytes that do not decode give ERR_CORRUPT_MESSAGE, too many of them
  * ERR_MESSAGE_TOO_LARGE.
  */
 #include "codec/compress.h"
@@ -36,7 +40,7 @@ enum {
     SNAPPY_RATIO_MAX = 24,  /* a copy of 64 bytes takes three */
     ZSTD_RATIO_MAX = 43691, /* a repeated byte: 128 KiB from a block of three bytes */
     XERIAL_HEADER = 16,
-    XERIAL_BLOCK = 32 * 1024,
+    XERIAL_BLOCK = 32 * 1024, /* of the library the name comes from; its readers need no more */
     LZ4_HEADER_MIN = 7,
     LZ4_HEADER_MAX = 19
 };
@@ -61,6 +65,7 @@ const char *compress_name(enum compress_kind kind)
 
 bool compress_from_name(struct slice name, enum compress_kind *ret_kind)
 {
+    ASSERT(ret_kind);
     for (int i = 0; i < COMPRESS_COUNT; i++) {
         if (slice_equal(name, slice_cstr(kind_names[i]))) {
             *ret_kind = (enum compress_kind)i;
@@ -75,7 +80,8 @@ bool compress_from_name(struct slice name, enum compress_kind *ret_kind)
 static size_t sink_left(const struct sink *sink)
 {
     size_t done = sink->out->len - sink->base;
-    ASSERT(done <= sink->limit);
+    ASSERT(sink->out->len >= sink->base && done <= sink->limit);
+    ASSERT(sink->out->len <= sink->out->limit);
     size_t left = sink->limit - done;
     size_t room = sink->out->limit - sink->out->len;
     return left < room ? left : room;
@@ -87,6 +93,7 @@ static size_t sink_left(const struct sink *sink)
  */
 static uint8_t *sink_reserve(struct sink *sink, size_t want, size_t *ret_space, enum err *ret_error)
 {
+    ASSERT(ret_space && ret_error);
     size_t left = sink_left(sink);
     if (want > left)
         want = left;
@@ -137,6 +144,8 @@ static bool gunzip_whole(struct slice in, struct sink *sink)
     if (in.len < 18)
         return false;
     const uint8_t *tail = in.data + in.len - 4;
+    /* The trailer holds the length modulo 2^32, and only of the last member: a hint that the decoder
+     * proves or refutes. */
     size_t claimed =
         (size_t)tail[0] | (size_t)tail[1] << 8 | (size_t)tail[2] << 16 | (size_t)tail[3] << 24;
     if (claimed > sink_left(sink) || claimed / GZIP_RATIO_MAX > in.len)
@@ -179,6 +188,7 @@ static enum err gunzip_step(z_stream *stream, struct sink *sink, bool *ret_end)
     stream->avail_out = space < UINT32_MAX ? (uInt)space : UINT32_MAX;
     uInt before = stream->avail_out;
     int result = inflate(stream, Z_NO_FLUSH);
+    ASSERT(stream->avail_out <= before);
     if (data == &spill) {
         if (stream->avail_out == 0)
             return ERR_MESSAGE_TOO_LARGE;
@@ -198,6 +208,7 @@ static enum err gunzip_step(z_stream *stream, struct sink *sink, bool *ret_end)
 
 static enum err gunzip_stream(struct slice in, struct sink *sink)
 {
+    ASSERT(in.data);
     if (in.len > UINT32_MAX)
         return ERR_MESSAGE_TOO_LARGE;
     z_stream stream = {0};
@@ -230,6 +241,7 @@ static enum err gzip(struct slice in, int level, struct bytebuf *out)
     libdeflate_free_compressor(deflater);
     if (made == 0)
         return ERR_MESSAGE_TOO_LARGE;
+    ASSERT(made <= bound);
     out->len += made;
     return ERR_OK;
 }
@@ -266,6 +278,7 @@ static enum err unsnap_block(struct slice in, struct sink *sink)
 
 static bool at_xerial_header(struct slice in, size_t at)
 {
+    ASSERT(at <= in.len);
     return in.len - at >= XERIAL_HEADER &&
            memcmp(in.data + at, xerial_magic, sizeof(xerial_magic)) == 0;
 }
@@ -290,6 +303,7 @@ static enum err unsnap(struct slice in, struct sink *sink)
         if (error != ERR_OK)
             return error;
         at += len;
+        ASSERT(at <= in.len);
     }
     return ERR_OK;
 }
@@ -350,6 +364,7 @@ static enum err lz4_feed(LZ4F_dctx *decoder, struct slice in, struct sink *sink,
     size_t at = 0;
     size_t hint = *ret_hint;
     enum err error = ERR_OK;
+    ASSERT(decoder && in.data);
     for (;;) {
         size_t space;
         size_t want = sink->out->len - sink->base;
@@ -367,6 +382,7 @@ static enum err lz4_feed(LZ4F_dctx *decoder, struct slice in, struct sink *sink,
         if (data)
             sink->out->len += made;
         at += used;
+        ASSERT(at <= in.len && made <= (data ? space : 1));
         if (hint == 0 || (used == 0 && made == 0))
             break;
     }
@@ -413,6 +429,7 @@ static enum err unlz4(struct slice in, struct sink *sink)
 static enum err lz4(struct slice in, struct bytebuf *out)
 {
     LZ4F_preferences_t preferences = {0};
+    /* What Kafka's own clients write: their old versions read nothing else. */
     preferences.frameInfo.blockMode = LZ4F_blockIndependent;
     preferences.frameInfo.blockSizeID = LZ4F_max64KB;
     size_t bound = LZ4F_compressFrameBound(in.len, &preferences);
@@ -422,6 +439,7 @@ static enum err lz4(struct slice in, struct bytebuf *out)
     size_t made = LZ4F_compressFrame(data, bound, in.data, in.len, &preferences);
     if (LZ4F_isError(made))
         return ERR_NO_MEMORY;
+    ASSERT(made <= bound);
     out->len += made;
     return ERR_OK;
 }
@@ -490,6 +508,7 @@ static enum err zstd(struct slice in, int level, struct bytebuf *out)
     size_t made = ZSTD_compress(data, bound, in.data, in.len, level ? level : 3);
     if (ZSTD_isError(made))
         return ERR_NO_MEMORY;
+    ASSERT(made <= bound);
     out->len += made;
     return ERR_OK;
 }
@@ -514,7 +533,7 @@ enum err compress_decompress(enum compress_kind kind, struct slice in, size_t li
 
 enum err compress_compress(enum compress_kind kind, struct slice in, int level, struct bytebuf *out)
 {
-    ASSERT(!out->failed);
+    ASSERT(!out->failed && out->len <= out->limit);
     size_t base = out->len;
     struct slice bytes = in.data ? in : SLICE_LIT("");
     enum err error = ERR_INVALID_ARGUMENT;

@@ -1,17 +1,19 @@
 /*
- * Delimited text: one pass finds the end of a record, a second one cuts it into fields.
+ * Role: delimited text: one pass finds the end of a record, a second one cuts it into fields.
  *
  *     record = field (delimiter field)* (LF | CRLF | end)
  *     field  = quote (any | quote quote)* quote rest | text without delimiter and line end
  *
- * Invariants: (1) a record is taken whole or not at all, so input may arrive in any pieces; (2)
- * only a quote at the start of a field opens a quotation, in both passes; (3) unquoted content
- * never needs more bytes than the record has, so the fields' memory does not move while they are
- * cut.
+ * Invariants
+ * (1) A record is taken whole or not at all, so input may arrive in any pieces.
+ * (2) Only a quote at the start of a field opens a quotation, in both passes.
+ * (3) Unquoted content never needs more bytes than the record has, so the fields' memory does not
+ *     move while they are cut.
  *
- * Ownership: the reader holds one buffer; fields borrow from it and from the input.
+ * Ownership and shard: the reader holds one buffer; fields borrow from it and from the input. Any
+ * thread.
  *
- * Failure: CSV_BAD with a reason; the caller says in which line.
+ * Failure modes: CSV_BAD with a reason; the caller says in which line.
  */
 #include "codec/csv.h"
 
@@ -26,11 +28,13 @@ void csv_reader_init(struct csv_reader *reader, char delimiter, size_t record_ma
 
 void csv_reader_deinit(struct csv_reader *reader)
 {
+    ASSERT(reader->record_max > 0);
     bytebuf_deinit(&reader->unquoted);
 }
 
 static enum csv_result csv_bad(struct csv_reader *reader, const char *reason)
 {
+    ASSERT(reason);
     reader->reason = reason;
     return CSV_BAD;
 }
@@ -56,7 +60,7 @@ static size_t skip_empty_lines(struct csv_reader *reader, struct slice in, bool 
  * close in `in`. */
 static size_t skip_quotation(struct slice in, size_t at)
 {
-    ASSERT(in.data[at] == CSV_QUOTE);
+    ASSERT(at < in.len && in.data[at] == CSV_QUOTE);
     for (at++;;) {
         at = slice_find_byte(in, CSV_QUOTE, at);
         if (at == SIZE_MAX)
@@ -105,6 +109,7 @@ static struct slice unquote_field(struct csv_reader *reader, struct slice record
 {
     struct bytebuf *buf = &reader->unquoted;
     size_t begin = buf->len;
+    ASSERT(at < record.len && record.data[at] == CSV_QUOTE);
     size_t end = skip_quotation(record, at);
     ASSERT(end != SIZE_MAX && end >= at + 2);
     for (size_t i = at + 1; i + 1 < end; i++) {
@@ -115,6 +120,7 @@ static struct slice unquote_field(struct csv_reader *reader, struct slice record
     size_t next = slice_find_byte(record, (uint8_t)reader->delimiter, end);
     if (next == SIZE_MAX)
         next = record.len;
+    /* Text behind the closing quote belongs to the field, as most spreadsheets read it. */
     bytebuf_append(buf, record.data + end, next - end);
     ASSERT(!buf->failed);
     *ret_next = next;
@@ -140,6 +146,7 @@ static enum csv_result cut_fields(struct csv_reader *reader, struct slice record
                 next = record.len;
             ret_fields[count++] = slice_sub(record, at, next - at);
         }
+        ASSERT(next >= at && next <= record.len);
         at = next;
         if (at == record.len)
             break;
@@ -160,7 +167,8 @@ static uint64_t count_lines(struct slice text)
 enum csv_result csv_reader_next(struct csv_reader *reader, struct slice *in, bool last,
                                 struct slice *ret_fields, size_t field_max, size_t *ret_count)
 {
-    ASSERT(field_max > 0);
+    ASSERT(field_max > 0 && ret_fields && ret_count);
+    ASSERT(reader->record_max > 0); /* initialised */
     *in = slice_sub(*in, skip_empty_lines(reader, *in, last), SIZE_MAX);
     if (in->len == 0)
         return last ? CSV_END : CSV_MORE;
@@ -186,6 +194,8 @@ enum csv_result csv_reader_next(struct csv_reader *reader, struct slice *in, boo
 
 void csv_write_field(struct bytebuf *out, struct slice text, char delimiter)
 {
+    ASSERT(text.data || text.len == 0);
+    ASSERT(delimiter != CSV_QUOTE);
     bool quoted = false;
     for (size_t i = 0; i < text.len && !quoted; i++) {
         uint8_t c = text.data[i];
@@ -207,6 +217,7 @@ void csv_write_field(struct bytebuf *out, struct slice text, char delimiter)
 void csv_write_record(struct bytebuf *out, const struct slice *fields, size_t count, char delimiter)
 {
     ASSERT(count > 0);
+    /* An empty line would be skipped by readers, this one included. */
     if (count == 1 && fields[0].len == 0)
         bytebuf_append_cstr(out, "\"\"");
     for (size_t i = 0; i < count; i++) {

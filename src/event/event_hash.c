@@ -1,13 +1,17 @@
 /*
- * The partition-key hash.
+ * Role: the partition-key hash.
  *
- * Three words of state take twelve key bytes at a time, little-endian, and are mixed between
- * blocks; the last 1 to 12 bytes, padded with zeros, get the final mix. An empty key gets none.
+ *     key  [12 bytes][12 bytes]...[1 to 12 bytes, padded with zeros]
+ *            mix       mix          final mix
  *
- * Invariants: (1) the result depends on the key's bytes only; (2) the test vectors in the unit test
- * are those of the SDKs' own partition resolver tests.
+ * Three words of state take twelve key bytes at a time, little-endian. An empty key gets no mix at
+ * all, not even the final one.
  *
- * Ownership and shard: pure functions; any thread. Failure: none.
+ * Invariants
+ * (1) The result depends on the key's bytes only.
+ * (2) The test vectors in the unit test are those of the SDKs' own partition resolver tests.
+ *
+ * Ownership and shard: pure functions; any thread. Failure modes: none.
  */
 #include "event/event_hash.h"
 
@@ -19,6 +23,7 @@ enum { EVENT_LOGICAL_PARTITIONS = 32767 };
 
 static uint32_t rotate(uint32_t x, unsigned k)
 {
+    ASSERT(k > 0 && k < 32);
     return x << k | x >> (32 - k);
 }
 
@@ -100,6 +105,7 @@ int16_t event_hash_fold(struct slice key)
 int32_t event_partition_sdk(struct slice key, int32_t count)
 {
     ASSERT(count > 0);
+    /* The SDKs take the absolute value of the remainder, not of the hash: -32768 has none. */
     int32_t rest = event_hash_fold(key) % count;
     return rest < 0 ? -rest : rest;
 }
@@ -115,6 +121,7 @@ int32_t event_partition_ranges(struct slice key, int32_t count)
     uint32_t c, b;
     event_hash_words(slice_make(upper, len), &c, &b);
     int32_t logical = (int32_t)((c ^ b) % EVENT_LOGICAL_PARTITIONS);
+    ASSERT(logical >= 0 && logical < EVENT_LOGICAL_PARTITIONS);
     int32_t width = EVENT_LOGICAL_PARTITIONS / count;
     int32_t wider = EVENT_LOGICAL_PARTITIONS % count; /* the first ranges hold one more */
     if (logical < wider * (width + 1))

@@ -2,11 +2,14 @@
  * Events <-> records: the one place that knows how an AMQP message lies in the log.
  *
  *     record value      the body: bytes of a single Data section, or text of a string value; null
- * without a body record key        annotation x-opt-kafka-key record headers    AMQP properties as
- * UTF-8 text under their standard names, x-opt-partition-key and x-opt-publisher as text,
- * application properties as their AMQP encoding with constructor batch attribute   EVENT_BATCH_AMQP
- * tells a reader that headers are in this form. Without it (a Kafka producer's batch) every header
- * is an application property of type binary.
+ *                       without a body
+ *     record key        annotation x-opt-kafka-key
+ *     record headers    AMQP properties as UTF-8 text under their standard names,
+ *                       x-opt-partition-key and x-opt-publisher as text,
+ *                       application properties as their AMQP encoding with constructor
+ *     batch attribute   EVENT_BATCH_AMQP tells a reader that headers are in this form; without it
+ *                       (a Kafka producer's batch) every header is an application property of type
+ *                       binary
  *
  * What text cannot carry (message ids that are not strings, footers, foreign annotations, other
  * kinds of body) is kept in one more header, EVENT_SECTIONS_HEADER, as the bytes that came; it

@@ -1,23 +1,27 @@
 /*
- * AMQP message -> record.
+ * Role: AMQP message -> record.
  *
  * A record is made of views: the value and the application properties stay where the message lies,
  * only numbers turned into text and the list of headers take arena memory. Headers come in this
  * order:
  *
- *     [x-opt-amqp-sections]  list: derived headers:ulong | properties section | other
- * annotations:map | footer | body kind derived headers        properties and annotations as text
- *     application properties
+ *     [x-opt-amqp-sections]     list: derived headers:ulong | properties section |
+ *                                     other annotations:map | footer | body kind
+ *     derived headers           properties and annotations as text
+ *     application properties    as their AMQP encoding
  *
  * Invariants
- *  (1) The sections header exists only when the derived headers and the value would not give the
- * message back. (2) With it, its count tells derived headers and application properties apart;
- * without it, their names do. (3) Annotations that this server owns, the header section and
- * delivery annotations are never stored.
+ * (1) The sections header exists only when the derived headers and the value would not give the
+ *     message back.
+ * (2) With it, its count tells derived headers and application properties apart; without it, their
+ *     names do.
+ * (3) Annotations that this server owns, the header section and delivery annotations are never
+ *     stored.
  *
  * Ownership and shard: pure functions over the caller's message and arena; any thread.
  *
- * Failure: a message that does not decode is refused as a whole; the caller rejects the delivery.
+ * Failure modes: a message that does not decode is refused as a whole; the caller rejects the
+ * delivery.
  */
 #include "event/event_int.h"
 
@@ -47,6 +51,7 @@ struct slice event_name_text(enum event_name name)
 
 enum event_name event_name_find(struct slice text)
 {
+    ASSERT(text.data || text.len == 0);
     unsigned name = 0;
     while (name < EVENT_NAME_COUNT && !slice_equal(text, slice_cstr(names[name])))
         name++;
@@ -58,6 +63,7 @@ struct map_in {
     struct amqp_message message;
     struct arena *arena;
     struct batch_field *fields;
+    uint32_t cap;     /* of fields */
     uint32_t count;   /* fields used, the first kept free for the sections header */
     uint32_t derived; /* of them, properties and annotations */
     bool sections;    /* the sections header is needed */
@@ -70,13 +76,15 @@ struct map_in {
 
 static void field_add(struct map_in *in, struct slice key, struct slice value)
 {
+    ASSERT(in->count >= 1 && in->count < in->cap);
     if (!value.data)
-        value = SLICE_LIT("");
+        value = SLICE_LIT(""); /* NULL would be a header without a value, which AMQP cannot say */
     in->fields[in->count++] = (struct batch_field){key, value};
 }
 
 static void derived_add(struct map_in *in, enum event_name name, struct slice value)
 {
+    ASSERT(in->derived < EVENT_NAME_COUNT);
     field_add(in, event_name_text(name), value);
     in->derived++;
 }
@@ -107,18 +115,21 @@ static struct slice id_text(struct map_in *in, struct slice raw)
 
 static void add_id(struct map_in *in, enum event_name name, struct slice raw)
 {
+    ASSERT(name < EVENT_PROPERTY_COUNT);
     if (raw.data)
         derived_add(in, name, id_text(in, raw));
 }
 
 static void add_text(struct map_in *in, enum event_name name, struct slice text)
 {
+    ASSERT(name < EVENT_PROPERTY_COUNT);
     if (text.data)
         derived_add(in, name, text);
 }
 
 static void add_number(struct map_in *in, enum event_name name, bool present, int64_t number)
 {
+    ASSERT(name < EVENT_PROPERTY_COUNT);
     if (present) {
         char *text = arena_printf(in->arena, "%lld", (long long)number);
         derived_add(in, name, text ? slice_cstr(text) : SLICE_NULL);
@@ -177,6 +188,7 @@ static struct slice key_text(const struct amqp_value *value)
 
 struct slice event_partition_key(const struct amqp_message *message)
 {
+    ASSERT(message);
     struct amqp_value value;
     if (!amqp_map_find(message->message_annotations, SLICE_LIT("x-opt-partition-key"), &value))
         return SLICE_NULL;
@@ -237,6 +249,7 @@ static bool take_annotations(struct map_in *in)
 
 static bool take_application_properties(struct map_in *in, const struct amqp_value *map)
 {
+    ASSERT(map->type == AMQP_MAP && map->count % 2 == 0);
     struct amqp_value key, value;
     struct amqp_iter iter = amqp_iter_begin(map);
     while (amqp_iter_next_pair(&iter, &key, &value)) {
@@ -284,6 +297,7 @@ static bool take_body(struct map_in *in, struct slice *ret_value)
 /* Fills the place kept for the sections header. */
 static bool add_sections(struct map_in *in)
 {
+    ASSERT(in->sections && !in->fields[0].key.data);
     struct bytebuf buf;
     const struct amqp_message *message = &in->message;
     bytebuf_init(&buf, message->properties.len + message->footer.len + in->foreign.len + 64);
@@ -304,6 +318,7 @@ enum err event_to_record(struct slice message_bytes, const struct event_origin *
                          struct arena *arena, struct batch_build_record *ret_record,
                          struct err_info *info)
 {
+    ASSERT(origin && arena && ret_record);
     struct map_in in = {.arena = arena, .count = 1};
     struct amqp_value properties = {.type = AMQP_NULL};
     struct slice value;
@@ -316,7 +331,8 @@ enum err event_to_record(struct slice message_bytes, const struct event_origin *
     if (properties.count / 2 > EVENT_PROPERTIES_MAX)
         return err_info_set(info, ERR_LIMIT, "An event has at most %d application properties.",
                             EVENT_PROPERTIES_MAX);
-    in.fields = ARENA_ARRAY(arena, struct batch_field, 1 + EVENT_NAME_COUNT + properties.count / 2);
+    in.cap = 1 + EVENT_NAME_COUNT + properties.count / 2;
+    in.fields = ARENA_ARRAY(arena, struct batch_field, in.cap);
     if (!in.fields)
         return err_info_set(info, ERR_NO_MEMORY, "The event's headers do not fit in memory.");
     if (!take_properties(&in) || !take_annotations(&in))
@@ -335,7 +351,7 @@ enum err event_to_record(struct slice message_bytes, const struct event_origin *
                             "Names of application properties must be text.");
     if (!take_body(&in, &value) || (in.sections && !add_sections(&in)))
         return err_info_set(info, ERR_NO_MEMORY, "The event's sections do not fit in memory.");
-    ASSERT(in.count <= 1 + EVENT_NAME_COUNT + properties.count / 2);
+    ASSERT(in.count <= in.cap && in.derived <= EVENT_NAME_COUNT);
     uint32_t first = in.sections ? 0 : 1;
     *ret_record = (struct batch_build_record){.timestamp_ms = origin->now_ms,
                                               .key = in.kafka_key,

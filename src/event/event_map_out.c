@@ -1,21 +1,21 @@
 /*
- * Record -> AMQP message.
+ * Role: record -> AMQP message.
  *
  * The message is head, body and tail: the body is the record's value where it lies, so a large
  * event is not copied.
  *
- *     [delivery annotations] | message annotations | [properties] | [application properties] | body
- * | [footer]
+ *     [delivery annotations] | message annotations | [properties] | [application properties]
+ *                            | body | [footer]
  *
  * Invariants
- *  (1) Every message carries x-opt-sequence-number (long), x-opt-offset (str) and
- * x-opt-enqueued-time (timestamp). (2) Stored bytes are checked again before they are sent: a
- * producer of the other door can have written anything under our header names, and then its headers
- * travel as binary properties.
+ * (1) Every message carries x-opt-sequence-number (long), x-opt-offset (str) and
+ *     x-opt-enqueued-time (timestamp).
+ * (2) Stored bytes are checked again before they are sent: a producer of the other door can have
+ *     written anything under our header names, and then its headers travel as binary properties.
  *
  * Ownership and shard: pure functions over the caller's buffers; any thread.
  *
- * Failure: only the buffer's limit; the caller closes the link.
+ * Failure modes: only the buffer's limit; the caller closes the link.
  */
 #include "base/numtext.h"
 #include "base/utf8.h"
@@ -47,6 +47,7 @@ static bool section_fits(const struct amqp_value *value, uint64_t code, enum amq
 
 static bool sections_read(struct slice value, struct map_out *out, uint64_t *ret_derived)
 {
+    ASSERT(ret_derived);
     struct amqp_value list, item[5];
     if (!amqp_value_parse_below(value, 1, &list) || list.type != AMQP_LIST || list.count != 5)
         return false;
@@ -72,6 +73,7 @@ static bool sections_read(struct slice value, struct map_out *out, uint64_t *ret
 
 static void derived_take(struct map_out *out, enum event_name name, struct slice value)
 {
+    ASSERT(name < EVENT_NAME_COUNT);
     out->derived[name] = value.data ? value : SLICE_LIT("");
     if (name < EVENT_PROPERTY_COUNT)
         out->has_properties = true;
@@ -80,6 +82,7 @@ static void derived_take(struct map_out *out, enum event_name name, struct slice
 /* Finds the derived headers and where the application properties begin. */
 static void headers_read(const struct batch_record *record, bool amqp, struct map_out *out)
 {
+    ASSERT(out);
     struct slice at = record->headers, before = at;
     struct batch_field field;
     uint64_t left = 0;
@@ -111,6 +114,7 @@ static void headers_read(const struct batch_record *record, bool amqp, struct ma
             taken++;
         } while (batch_headers_next(&at, &field));
     }
+    ASSERT(taken <= record->header_count);
     out->rest = before;
     out->rest_count = record->header_count - taken;
 }
