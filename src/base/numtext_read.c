@@ -73,6 +73,7 @@ static uint64_t product_round(struct product p, int exponent)
     }
     if (biased >= 0x7ff)
         return INFINITY_BITS;
+    ASSERT(drop > 0 && drop <= 64);
     uint64_t kept = drop < 64 ? high >> drop : 0;
     uint64_t half = UINT64_C(1) << (drop - 1);
     uint64_t rest = high & (half | (half - 1));

@@ -136,11 +136,12 @@ static enum err eval_time(struct exec_expr *expr, const struct exec_batch *batch
 static enum err eval_bits(struct exec_expr *expr, const struct exec_batch *batch,
                           const struct sel *sel, const struct vec **ret_vec)
 {
-    const struct sel *hits;
+    const struct sel *hits = NULL;
     enum err err = exec_expr_filter(expr, batch, sel, &hits);
 
     if (err != ERR_OK)
         return err;
+    ASSERT(hits);
     vec_reset(&expr->out, SQL_BIT);
     for (uint32_t k = 0; k < sel->count; k++)
         expr->out.i[sel->rows[k]] = 0;

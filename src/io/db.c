@@ -105,6 +105,11 @@ static enum err db_exec(sqlite3 *sqlite, const char *sql, struct err_info *info)
 
 /* ---- connections ---- */
 
+/*
+ * The settings of every connection. synchronous=FULL syncs the WAL at each commit, which is what an
+ * answer of ours promises; the small cache is per connection, and there is one per shard; query_only
+ * turns a read task that writes into an error instead of a second writer.
+ */
 static enum err db_connect(struct db *db, bool writes, sqlite3 **ret_sqlite, struct err_info *info)
 {
     sqlite3 *sqlite = NULL;
@@ -145,6 +150,10 @@ static enum err db_version(sqlite3 *sqlite, int *ret_version, struct err_info *i
     return err;
 }
 
+/*
+ * Each step is a transaction together with the number it raises: a crash between two steps leaves a
+ * file that the next start takes further, never one that is half a step ahead.
+ */
 static enum err db_upgrade(sqlite3 *sqlite, const struct db_config *config, struct err_info *info)
 {
     int version = 0;
@@ -186,6 +195,7 @@ static enum err db_wal_reseal(const struct db_config *config, struct err_info *i
     return fs_reseal(sqlite_vfs_fs(config->vfs), path, 0, info);
 }
 
+/* Reseals the WAL first: SQLite would read its frames and build on them. */
 enum err db_open(const struct db_config *config, struct db **ret_db, struct err_info *info)
 {
     ASSERT(config->vfs && config->path && config->name);
@@ -240,6 +250,10 @@ void db_close(struct db *db)
     free(db);
 }
 
+/*
+ * Readers are connected by their first task, on a worker: opening is disk work, and a shard never does
+ * any. Boot may abort where there is no memory.
+ */
 void db_shard_start(struct db *db, struct shard *shard)
 {
     ASSERT(shard->index < SHARD_MAX);
@@ -258,6 +272,10 @@ void db_shard_start(struct db *db, struct shard *shard)
 
 /* ---- running a batch, on a worker ---- */
 
+/*
+ * The batch did not happen: everybody hears it, and those that had failed already keep their own
+ * reason.
+ */
 static void db_batch_fail(struct db_lane *lane, uint32_t count, enum err err,
                           const struct err_info *info)
 {
@@ -300,6 +318,10 @@ static enum err db_shared_cause(enum err err)
                : ERR_INTERNAL;
 }
 
+/*
+ * One transaction around all tasks. Group commit: the sync at its end is the price of a commit, and it
+ * is paid once for as many tasks as had gathered.
+ */
 static void db_batch_run(struct db_lane *lane)
 {
     ASSERT(lane->batch_count > 0 && lane->batch_count <= DB_BATCH_MAX);
@@ -373,6 +395,10 @@ static void db_answer(struct db_lane *lane, struct db_task *task)
 
 static void db_lane_pump(struct db_lane *lane);
 
+/*
+ * The batch is copied out, since the next one is started before these answers run: they may take
+ * their time, and may submit tasks of their own.
+ */
 static void db_work_done(struct work *work)
 {
     struct db_lane *lane = CONTAINER_OF(work, struct db_lane, work);
@@ -388,6 +414,10 @@ static void db_work_done(struct work *work)
         db_answer(lane, batch[i]);
 }
 
+/*
+ * Starts a batch when none is out. While one is, tasks gather; the busier the disk, the larger the
+ * batches, up to DB_BATCH_MAX so that one answer does not wait for thousands of tasks.
+ */
 static void db_lane_pump(struct db_lane *lane)
 {
     if (lane->busy || !lane->queue.head)

@@ -45,6 +45,10 @@ void fault_register(struct fault *fault)
     fault_first = fault;
 }
 
+/*
+ * The flag is read again under the lock: between the caller's look and here the point may have been
+ * disarmed, or armed anew with other counts.
+ */
 enum err fault_check_armed(struct fault *fault)
 {
     enum err err = ERR_OK;
@@ -64,6 +68,10 @@ enum err fault_check_armed(struct fault *fault)
     return err;
 }
 
+/*
+ * armed comes last and with full order, so that whoever sees it set finds the other fields complete
+ * once he holds the lock.
+ */
 static bool fault_set(const char *name, const struct fault *values)
 {
     struct fault *fault = fault_find(name);
@@ -148,6 +156,7 @@ static bool fault_arm_one(struct slice spec)
     return fault_arm(name, skip, times, err);
 }
 
+/* Points named before a mistake stay armed: the caller treats a mistake as fatal. */
 bool fault_arm_spec(const char *spec)
 {
     ASSERT(spec);

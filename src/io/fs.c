@@ -90,6 +90,10 @@ void fs_destroy(struct fs *fs)
         fs->ops->destroy(fs);
 }
 
+/*
+ * The path is copied before the file is opened: afterwards nothing can fail that would leave a file
+ * behind without a handle.
+ */
 enum err fs_open(struct fs *fs, const char *path, unsigned flags, struct fs_file **ret_file,
                  struct err_info *info)
 {
@@ -127,6 +131,10 @@ void fs_close(struct fs_file *file)
     free(path);
 }
 
+/*
+ * The lock file is made and never removed: removing it would let two processes lock two files of the
+ * same name.
+ */
 enum err fs_lock(struct fs *fs, const char *path, struct fs_file **ret_file, struct err_info *info)
 {
     ASSERT(ret_file);
@@ -337,6 +345,10 @@ enum err fs_unlink(struct fs *fs, const char *path, struct err_info *info)
     return fs_result(info, "remove", path, fs->ops->unlink(fs, path));
 }
 
+/*
+ * A path that is there already is fine when it is a folder. mkdir and then look, not the other way
+ * round: another thread may make it in between.
+ */
 enum err fs_mkdir(struct fs *fs, const char *path, struct err_info *info)
 {
     enum err err = fs_path_check(path, info);
@@ -374,6 +386,10 @@ static enum err fs_mkdir_durable(struct fs *fs, const char *path, size_t len, st
     return err == ERR_UNAUTHORIZED ? ERR_OK : err; /* a parent that is not ours to open */
 }
 
+/*
+ * From the top down, each level durable before the next: after a crash no folder is reachable through
+ * a parent that is not.
+ */
 enum err fs_mkdir_all(struct fs *fs, const char *path, struct err_info *info)
 {
     ASSERT(path);
@@ -451,6 +467,10 @@ struct fs_entries {
     bool failed;
 };
 
+/*
+ * Names are collected before any is handed out: the caller may remove entries while it walks, and
+ * what readdir then shows is not defined.
+ */
 static bool fs_entries_add(void *arg, const char *name, enum fs_kind kind)
 {
     struct fs_entries *entries = arg;
@@ -554,6 +574,10 @@ enum err fs_remove_tree(struct fs *fs, const char *path, struct err_info *info)
 
 /* ---- resealing ---- */
 
+/*
+ * Reads what is there and writes it back unchanged: pages that a failed sync had marked clean become
+ * dirty again, and the sync at the end speaks for all of them.
+ */
 static enum err fs_reseal_range(struct fs_file *file, uint64_t pos, uint8_t *data, size_t cap,
                                 struct err_info *info)
 {
@@ -620,7 +644,7 @@ enum err fs_read_all(struct fs *fs, const char *path, size_t limit, uint8_t **re
         *ret_len = 0;
         return err;
     }
-    ASSERT(*ret_len <= size);
+    ASSERT(data && *ret_len <= size);
     data[*ret_len] = 0;
     *ret_data = data;
     return ERR_OK;

@@ -61,6 +61,7 @@ static int posix_fd_lift(int fd)
     return high;
 }
 
+/* Mode 0640: data belongs to the server's user, its group may take backups, nobody else reads events. */
 static int posix_open(struct fs *fs, const char *path, unsigned flags, struct fs_file **ret_file)
 {
     ASSERT(flags & (FS_READ | FS_WRITE));
@@ -200,6 +201,10 @@ static int posix_stat(struct fs *fs, const char *path, struct fs_stat *ret_stat)
     return 0;
 }
 
+/*
+ * Kinds come from fstatat and not from d_type, which not all file systems fill. Links are not
+ * followed: removing a tree must not leave it.
+ */
 static int posix_list(struct fs *fs, const char *path, fs_entry_fn each, void *arg)
 {
     ASSERT(each);

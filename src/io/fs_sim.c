@@ -222,6 +222,10 @@ static void disk_mark(struct sim_disk *disk)
     }
 }
 
+/*
+ * Nodes are counted by no one: entries, changes that are not durable and handles may each keep one
+ * alive. Sweeping now and then is simpler than counting, and leaves nothing to get wrong.
+ */
 static void disk_sweep(struct sim_disk *disk)
 {
     ASSERT(disk->root);
@@ -243,6 +247,10 @@ static void disk_sweep(struct sim_disk *disk)
 
 /* ---- namespace changes ---- */
 
+/*
+ * The change is remembered and the current entry set at once: calls see their own effects, the medium
+ * does not yet.
+ */
 static int change_add(struct sim_disk *disk, struct sim_node *dir, const char *name,
                       struct sim_node *node)
 {
@@ -298,6 +306,10 @@ static bool group_touches(const struct sim_disk *disk, uint64_t group, const str
     return false;
 }
 
+/*
+ * A later change of the same name is about to become durable: the older one must not come back after
+ * it.
+ */
 static bool change_superseded(const struct sim_disk *disk, size_t index, const struct sim_node *dir)
 {
     ASSERT(index < disk->change_count);
@@ -540,6 +552,7 @@ static int open_node(struct sim_disk *disk, const char *path, unsigned flags,
     return rc;
 }
 
+/* Truncation here is as volatile as any other: until a sync the old content may return. */
 static int sim_open(struct fs *fs, const char *path, unsigned flags, struct fs_file **ret_file)
 {
     struct sim_disk *disk = disk_of(fs);
@@ -568,6 +581,7 @@ static int sim_open(struct fs *fs, const char *path, unsigned flags, struct fs_f
     return 0;
 }
 
+/* A lock is not a change of the disk: it falls with the process and does not count towards a freeze. */
 static int sim_lock(struct fs_file *base)
 {
     struct sim_file *file = file_of(base);
@@ -581,6 +595,7 @@ static int sim_lock(struct fs_file *base)
     return 0;
 }
 
+/* A handle of an earlier life is only memory: its node's counts were reset by the loss. */
 static void sim_close(struct fs_file *base)
 {
     struct sim_file *file = file_of(base);
@@ -667,6 +682,10 @@ static size_t write_fate(struct sim_file *file, uint64_t pos, size_t len, int *r
     return disk_shorten(disk, len);
 }
 
+/*
+ * A write that fails may have moved some leading bytes before: whoever goes on after an error has to
+ * live with them.
+ */
 static int sim_pwritev(struct fs_file *base, const struct iovec *iov, int count, uint64_t pos,
                        size_t *ret_len)
 {
@@ -718,6 +737,10 @@ static void node_sync_failed(struct sim_disk *disk, struct sim_node *node)
     }
 }
 
+/*
+ * Makes what is dirty now durable. Sectors that an earlier failed sync forgot are not dirty and stay
+ * behind: invariant (2).
+ */
 static int sim_sync(struct fs_file *base)
 {
     struct sim_file *file = file_of(base);
@@ -794,6 +817,10 @@ static int find_entry(struct sim_disk *disk, const char *path, struct sim_node *
     return *ret_node ? 0 : ENOENT;
 }
 
+/*
+ * Both names change in one group, so that a loss never keeps one half: the file is under the old name
+ * or the new one, never under both or neither. Errors are those of rename(2).
+ */
 static int sim_rename(struct fs *fs, const char *from, const char *to)
 {
     struct sim_disk *disk = disk_of(fs);
@@ -855,6 +882,7 @@ static int sim_rmdir(struct fs *fs, const char *path)
     return rc == 0 ? change_one(disk, dir, name, NULL) : rc;
 }
 
+/* A folder is a change of its parent like a file; its own entries need a sync of its own. */
 static int sim_mkdir(struct fs *fs, const char *path)
 {
     struct sim_disk *disk = disk_of(fs);
@@ -942,6 +970,10 @@ static int sim_space(struct fs *fs, const char *path, uint64_t *ret_free)
 
 enum fate { FATE_KEEP, FATE_DROP, FATE_MIX, FATE_COUNT };
 
+/*
+ * What was not synced is kept or dropped by the sector. With tear_sectors a dropped sector may keep
+ * some leading new bytes, as a disk without power protection leaves it.
+ */
 static void page_lose(struct sim_disk *disk, struct sim_page *page, enum fate fate)
 {
     ASSERT(fate < FATE_COUNT);
@@ -1046,6 +1078,10 @@ static void handles_lose(struct sim_disk *disk)
     }
 }
 
+/*
+ * Contents and names are lost independently of each other: a file may keep its bytes and lose its
+ * name, or the other way round.
+ */
 void fs_sim_power_loss(struct fs *fs)
 {
     struct sim_disk *disk = disk_of(fs);

@@ -75,6 +75,10 @@ static struct timer *timer_meld_siblings(struct timer *first)
     return root;
 }
 
+/*
+ * A node in the middle is cut out with its children, which are melded back: O(log n) on average, and
+ * no search, since the node knows its place.
+ */
 static void timer_unlink(struct reactor *reactor, struct timer *timer)
 {
     ASSERT(timer->armed && reactor->timers);
@@ -103,6 +107,10 @@ void timer_init(struct timer *timer, void (*fn)(struct timer *timer))
     *timer = (struct timer){.fn = fn};
 }
 
+/*
+ * Moving is cancelling and arming again, with a new number: among equal deadlines the one armed last
+ * fires last.
+ */
 void timer_arm_at(struct reactor *reactor, struct timer *timer, uint64_t deadline_us)
 {
     ASSERT(timer->fn);
@@ -195,6 +203,10 @@ static void list_take_all(struct list_node *from, struct list_node *to)
     list_init(from);
 }
 
+/*
+ * The list is taken first: a hook that asks again, itself or another, waits for the next turn, so that
+ * a turn ends.
+ */
 static void reactor_run_hooks(struct reactor *reactor)
 {
     struct list_node batch;
@@ -329,8 +341,7 @@ void reactor_turn_rest(struct reactor *reactor)
 
 void reactor_init(struct reactor *reactor, const struct reactor_ops *ops)
 {
-    ASSERT(ops->destroy && ops->work && ops->wake);
-    ASSERT(ops->listen && ops->listener_close && ops->connect);
+    ASSERT(ops && ops->work); /* a reactor of tests may have no sockets */
     *reactor = (struct reactor){.ops = ops};
     pthread_mutex_init(&reactor->inbox_lock, NULL);
     list_init(&reactor->hooks);

@@ -126,6 +126,10 @@ static void epoll_work(struct reactor *reactor, struct work *work)
 
 /* ---- connections ---- */
 
+/*
+ * Brings the set in line with what is wanted, with as few calls as possible: most turns change
+ * nothing, and then no call is made.
+ */
 static bool epoll_conn_register(struct epoll_conn *conn)
 {
     ASSERT(conn->base.reactor && conn->source.fd >= 0);
@@ -222,6 +226,10 @@ static void epoll_conn_shutdown(struct conn *base)
     shutdown(conn->source.fd, SHUT_WR);
 }
 
+/*
+ * The memory waits for the end of the turn (invariant 1). A conn that was never adopted is in no set
+ * and no later event names it.
+ */
 static void epoll_conn_close(struct conn *base)
 {
     struct epoll_conn *conn = (struct epoll_conn *)base;
@@ -270,6 +278,7 @@ static struct epoll_conn *epoll_conn_create(int fd, const struct sockaddr_storag
     return conn;
 }
 
+/* An immediate failure is reported here; one that comes later shows as readiness, and send tells. */
 static enum err epoll_connect(struct reactor *reactor, const char *host, uint16_t port,
                               struct conn **ret_conn, struct err_info *info)
 {
@@ -509,6 +518,7 @@ static void epoll_run_broken(struct epoll_reactor *reactor)
     }
 }
 
+/* Only after the last event of the wait was looked at: until then any of them may point here. */
 static void epoll_free_closed(struct epoll_reactor *reactor)
 {
     struct list_node *node;
@@ -537,6 +547,10 @@ static int epoll_sleep(struct epoll_reactor *reactor, struct epoll_event *events
     return epoll_wait(reactor->epoll_fd, events, EPOLL_EVENTS_MAX, (int)ms);
 }
 
+/*
+ * The order of store and look is invariant (2): said to sleep first, then looked for work. The other
+ * way round a post between the two would be slept over.
+ */
 void reactor_epoll_turn(struct reactor *base, uint64_t max_wait_us)
 {
     struct epoll_reactor *reactor = epoll_of(base);

@@ -123,6 +123,10 @@ void shard_send(struct shard *from, struct shard *to, struct shard_msg *msg)
         timer_arm(from->reactor, &state->parked_timer, SHARD_PARKED_RETRY_US);
 }
 
+/*
+ * Goes on per receiver until its ring is full again: one slow shard must not hold back what is meant
+ * for the others.
+ */
 static void shard_parked_flush(struct shard_state *state)
 {
     struct shards *shards = state->shard.shards;
@@ -223,10 +227,10 @@ enum err shards_create_on(const struct shards_config *config, const struct shard
     shards->states = calloc(config->count, sizeof(*shards->states));
     shards->boxes = aligned_alloc(MAILBOX_LINE, pairs * sizeof(*shards->boxes));
     shards->parked = calloc(pairs, sizeof(*shards->parked));
-    enum err err = ERR_OK;
-    if (!shards->states || !shards->boxes || !shards->parked)
-        err = err_info_set(info, ERR_NO_MEMORY, "out of memory for the shards");
-    for (size_t i = 0; err == ERR_OK && i < pairs; i++) {
+    bool whole = shards->states && shards->boxes && shards->parked;
+    enum err err =
+        whole ? ERR_OK : err_info_set(info, ERR_NO_MEMORY, "out of memory for the shards");
+    for (size_t i = 0; whole && i < pairs; i++) {
         atomic_init(&shards->boxes[i].head, 0);
         atomic_init(&shards->boxes[i].tail, 0);
         shards->boxes[i].head_seen = shards->boxes[i].tail_seen = 0;
@@ -295,6 +299,10 @@ struct shard_accept_msg {
     struct conn *conn;
 };
 
+/*
+ * The connection may have waited in the mailbox while a stop began: parts that would serve it may be
+ * gone already.
+ */
 static void shard_accept_run(struct shard *to, struct shard_msg *msg)
 {
     struct shard_accept_msg *accept = CONTAINER_OF(msg, struct shard_accept_msg, msg);
@@ -308,6 +316,10 @@ static void shard_accept_run(struct shard *to, struct shard_msg *msg)
         fn(to, conn, arg);
 }
 
+/*
+ * In turn and not by load: connections are many and alike, and a counter cannot be wrong about which
+ * shard is busy.
+ */
 static void shard_accept(void *arg, struct conn *conn)
 {
     struct shard_listener *listener = arg;
@@ -366,6 +378,10 @@ const char *shard_listener_address(const struct shard_listener *listener)
 
 static void shards_phase_post(struct shards *shards);
 
+/*
+ * The last shard of a phase starts the next one on all; nobody waits for anybody, and shard threads
+ * go on serving what is still in flight.
+ */
 static void shard_phase_end(struct shard_state *state)
 {
     struct shards *shards = state->shard.shards;
@@ -391,6 +407,10 @@ static void shard_stop_late(struct timer *timer)
     shard_phase_end(state);
 }
 
+/*
+ * The count begins at one, held by this function: parts that end at once would otherwise end the
+ * phase while others have not been asked yet.
+ */
 static void shard_phase_run(struct post *post)
 {
     struct shard_state *state = CONTAINER_OF(post, struct shard_state, stop_post);
@@ -463,6 +483,10 @@ bool shards_stopping(const struct shards *shards)
 
 /* ---- end ---- */
 
+/*
+ * Workers first, since they complete into reactors; then listeners and reactors; arenas last, since
+ * anything above may lie in them. Works on a half-made set too.
+ */
 void shards_destroy(struct shards *shards)
 {
     if (!shards)

@@ -185,6 +185,10 @@ static void host_threads_join(struct host *host, unsigned started)
         pthread_join(host->threads[i].thread, NULL);
 }
 
+/*
+ * One that cannot be started takes the others back: a process with fewer shards than it said would
+ * leave partitions without an owner.
+ */
 static enum err host_threads_start(struct host *host, struct err_info *info)
 {
     ASSERT(host->count >= 1 && host->count <= SHARD_MAX);
@@ -245,6 +249,10 @@ static void host_supervise(struct host *host, struct shards *shards, void (*on_r
     }
 }
 
+/*
+ * Signals are blocked before the first thread starts, so that all inherit it: a signal in a shard's
+ * thread would interrupt its calls and be handled by nobody.
+ */
 enum err shards_run(struct shards *shards, void (*on_running)(void *arg), void *arg,
                     struct err_info *info)
 {

@@ -117,6 +117,7 @@ static void sim_reactor_clock(struct sim_reactor *reactor)
     reactor->base.wall_ms = reactor->host->sim->wall_ms;
 }
 
+/* Only the turn that counts runs: an earlier plan was overtaken when something made a turn sooner. */
 static void sim_reactor_turn(struct sim *sim, void *arg, uint64_t number)
 {
     struct sim_reactor *reactor = arg;
@@ -192,6 +193,7 @@ static struct list_node *sim_work_next(struct sim_host *host)
     return node;
 }
 
+/* Each item gets its time when it starts, not when it was queued, as behind real workers. */
 static void sim_work_start(struct sim_host *host)
 {
     struct sim *sim = host->sim;
@@ -329,6 +331,10 @@ bool sim_host_stopped(const struct sim_host *host)
     return host->stopped;
 }
 
+/*
+ * Nothing is unwound: the machine lost its power. Node memory stays allocated, since freeing it would
+ * run code of the dead.
+ */
 void sim_host_kill(struct sim_host *host)
 {
     if (!host->alive)
@@ -485,6 +491,10 @@ static void sim_plan_all(struct sim *sim)
     }
 }
 
+/*
+ * The time is advanced to the limit also when nothing happens on the way: the caller waited that
+ * long.
+ */
 bool sim_run_until(struct sim *sim, bool (*condition)(void *arg), void *arg, uint64_t limit_us)
 {
     uint64_t end = limit_us > UINT64_MAX - sim->now_us ? UINT64_MAX : sim->now_us + limit_us;

@@ -83,6 +83,10 @@ static struct sim_conn *sim_conn_peer(struct sim_conn *conn)
     return conn == &link->end[0] ? &link->end[1] : &link->end[0];
 }
 
+/*
+ * Ends are part of the link: it lives until both are closed and no event under way names one of
+ * them.
+ */
 static void sim_link_unref(struct sim_link *link)
 {
     ASSERT(link->refs > 0);
@@ -165,6 +169,10 @@ static bool sim_arrived_grow(struct sim_conn *conn, size_t len)
     return true;
 }
 
+/*
+ * A piece for an end that is closed is answered with a reset, as a host answers data for a socket it
+ * no longer has; one for a link that was cut vanishes.
+ */
 static void sim_piece_arrive(struct sim *sim, void *arg, uint64_t number)
 {
     struct sim_piece *piece = arg;
@@ -216,6 +224,10 @@ static size_t sim_shorten(struct sim *sim, size_t len)
     return len;
 }
 
+/*
+ * Takes from what has arrived, now and then less than there is: frames must not rely on arriving in
+ * one piece.
+ */
 static enum conn_io sim_conn_recv(struct conn *base, void *data, size_t cap, size_t *ret_len)
 {
     struct sim_conn *conn = sim_conn_of(base);
@@ -244,6 +256,10 @@ static size_t sim_conn_window(struct sim_conn *conn)
     return used < window ? window - used : 0;
 }
 
+/*
+ * Accepts what the window allows, now and then less. The cut, when chance wants one, comes after the
+ * bytes were accepted: the sender believes them sent.
+ */
 static enum conn_io sim_conn_sendv(struct conn *base, const struct slice *parts, size_t count,
                                    size_t *ret_len)
 {
@@ -535,6 +551,10 @@ void sim_net_turn_end(struct sim_reactor *reactor)
 
 /* ---- hosts ---- */
 
+/*
+ * Listeners go, so that new connections are refused; peers of standing ones see a reset, at different
+ * times.
+ */
 void sim_net_host_lost(struct sim_host *host)
 {
     struct sim *sim = host->sim;

@@ -100,6 +100,10 @@ static int vfs_code(enum err err, int io_code)
 
 /* ---- nodes ---- */
 
+/*
+ * One node for all handles of a path: locks and WAL index belong to the file, as they would in the
+ * kernel. The list is short, three files per database.
+ */
 static struct vfs_node *vfs_node_get(struct sqlite_vfs *vfs, const char *path)
 {
     ASSERT(path[0] && strlen(path) < FS_PATH_MAX);
@@ -153,6 +157,7 @@ static int vfs_file_close(sqlite3_file *base)
     return SQLITE_OK;
 }
 
+/* SQLite relies on zeros behind the end and wants to hear that they are none of the file's. */
 static int vfs_file_read(sqlite3_file *base, void *data, int len, sqlite3_int64 pos)
 {
     struct vfs_file *f = vfs_file_of(base);
@@ -234,6 +239,10 @@ static int vfs_file_size(sqlite3_file *base, sqlite3_int64 *ret_size)
 
 /* ---- locks of the database file: NONE, SHARED, RESERVED, PENDING, EXCLUSIVE ---- */
 
+/*
+ * SQLite's lock ladder. PENDING is kept when EXCLUSIVE has to wait for readers: new ones are then
+ * refused, and the writer's turn comes.
+ */
 static int vfs_lock_raise(struct vfs_file *f, int level)
 {
     struct vfs_node *node = f->node;
@@ -325,6 +334,7 @@ static int vfs_file_characteristics(sqlite3_file *base)
 
 /* ---- WAL index in process memory ---- */
 
+/* Regions are separate blocks and never move: other connections hold pointers into them. */
 static int vfs_region_grow(struct vfs_node *node, int index, int size)
 {
     ASSERT(index >= node->region_count);
@@ -387,6 +397,10 @@ static void vfs_slots_release(struct vfs_file *f, uint16_t mask)
     ASSERT(((f->shm_shared | f->shm_writer) & mask) == 0);
 }
 
+/*
+ * All slots or none: looked at first, then taken. SQLite asks for several only when it resets or
+ * recovers the WAL, and a half-held range would stop it for ever.
+ */
 static int vfs_slots_take(struct vfs_file *f, uint16_t mask, bool exclusive)
 {
     struct vfs_node *node = f->node;
@@ -443,6 +457,7 @@ static void vfs_shm_barrier(sqlite3_file *base)
     pthread_mutex_unlock(&f->vfs->mutex);
 }
 
+/* With the last connection the index goes; the next open recovers it from the WAL. */
 static int vfs_shm_unmap(sqlite3_file *base, int delete_flag)
 {
     ASSERT(vfs_file_of(base)->node);

@@ -283,6 +283,10 @@ static bool stream_fill(struct stream *stream, size_t *ret_len)
     return got == room;
 }
 
+/*
+ * Reads and drops what the peer still sends after our last byte. Closing with unread input makes the
+ * kernel send a reset, and that may overtake and destroy an answer still on its way.
+ */
 static void stream_discard(struct stream *stream)
 {
     ASSERT(stream->state == STREAM_LINGERING && stream->out_bytes == 0);
@@ -299,6 +303,10 @@ static void stream_discard(struct stream *stream)
     }
 }
 
+/*
+ * Reads until the kernel has no more, or a turn's worth is through, or the user stops it. Bytes are
+ * offered after each read, so that large input flows through a block instead of piling up.
+ */
 static void stream_readable(struct conn *conn, void *arg)
 {
     struct stream *stream = arg;
@@ -384,6 +392,7 @@ static struct iobuf_range *stream_seg(struct stream *stream, uint32_t index)
     return &stream->segs[(stream->seg_first + index) & (stream->seg_cap - 1)];
 }
 
+/* Doubles the ring of pieces; unrolled into the new one, so that the mask works again. */
 static bool stream_seg_grow(struct stream *stream)
 {
     uint32_t cap = stream->seg_cap ? stream->seg_cap * 2 : 8;
@@ -433,6 +442,10 @@ static bool stream_seg_push(struct stream *stream, struct iobuf_range range)
     return true;
 }
 
+/*
+ * No copy: the piece keeps its block alive until it is sent. Small pieces cost more to queue than to
+ * copy; fronts write heads with stream_reserve and only payloads this way.
+ */
 void stream_write_range(struct stream *stream, struct iobuf_range range)
 {
     ASSERT(range.bytes.data || range.bytes.len == 0);
@@ -465,6 +478,10 @@ uint8_t *stream_reserve(struct stream *stream, size_t len)
     return iobuf_data(stream->tail) + stream->tail_used;
 }
 
+/*
+ * Bytes that follow one another in the output block become one piece: a front that writes field by
+ * field must not fill the ring with pieces of a few bytes.
+ */
 void stream_commit(struct stream *stream, size_t len)
 {
     if (len == 0 || stream->state != STREAM_OPEN)
@@ -561,6 +578,10 @@ static void stream_flushed(struct stream *stream)
     timer_arm(stream->reactor, &stream->close_timer, STREAM_LINGER_US);
 }
 
+/*
+ * Writes as much as the kernel takes, 64 pieces a call. Called once at the end of a turn: all answers
+ * of the turn leave together.
+ */
 static void stream_flush(struct stream *stream)
 {
     ASSERT(!stream->out_blocked);
@@ -643,6 +664,10 @@ static bool stream_holds(const struct stream *stream)
            (!stream->tail_last || stream->tail != NULL);
 }
 
+/*
+ * The only place where a stream dies: after offers and output of this turn, so that what was written
+ * before the end had its chance to leave.
+ */
 static void stream_turn_end(struct hook *hook)
 {
     struct stream *stream = CONTAINER_OF(hook, struct stream, hook);
@@ -760,6 +785,10 @@ struct stream *stream_connect(struct reactor *reactor, const char *host, uint16_
     return stream;
 }
 
+/*
+ * Graceful: what is queued is sent, then our side is shut down, then the peer's end is awaited for a
+ * moment. Each of the two waits has a deadline, since a peer may never read or never close.
+ */
 void stream_close(struct stream *stream)
 {
     if (stream->state != STREAM_OPEN)

@@ -29,6 +29,10 @@
 #define THREAD_STACK_FACTOR 1
 #endif
 
+/*
+ * Signals are blocked around the creation, so that the new thread starts with all of them blocked.
+ * Sanitizers put their bookkeeping on the stack and get more of it.
+ */
 enum err thread_start(pthread_t *ret_thread, const char *name, size_t stack, void *(*fn)(void *arg),
                       void *arg, struct err_info *info)
 {

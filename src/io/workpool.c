@@ -57,6 +57,10 @@ static bool workpool_idle(const struct workpool *pool)
     return list_empty(&pool->lanes[WORK_FAST]) && list_empty(&pool->lanes[WORK_SLOW]);
 }
 
+/*
+ * An item belongs to its owner again from reactor_complete on: everything needed of it afterwards is
+ * read before.
+ */
 static void *workpool_main(void *arg)
 {
     struct workpool *pool = arg;
@@ -114,6 +118,7 @@ enum err workpool_create(unsigned threads, struct workpool **ret_pool, struct er
     return ERR_OK;
 }
 
+/* Nothing queued is dropped: an owner may wait for its completion to free memory or to answer. */
 void workpool_destroy(struct workpool *pool)
 {
     if (!pool)
