@@ -83,9 +83,9 @@ static void derived_take(struct map_out *out, enum event_name name, struct slice
 static void headers_read(const struct batch_record *record, bool amqp, struct map_out *out)
 {
     ASSERT(out);
-    struct slice at = record->headers, before = at;
+    struct slice before = record->headers, at = before;
     struct batch_field field;
-    uint64_t left = 0;
+    uint64_t left = UINT64_MAX; /* derived headers still to come; by name there may be any number */
     uint32_t taken = 0;
     *out = (struct map_out){
         .rest = at, .rest_count = record->header_count, .typed = amqp, .by_name = amqp};
@@ -96,23 +96,15 @@ static void headers_read(const struct batch_record *record, bool amqp, struct ma
         out->by_name = false;
         taken = 1;
         before = at;
-        while (left-- > 0 && batch_headers_next(&at, &field)) {
-            enum event_name name = event_name_find(field.key);
-            if (name == EVENT_NAME_COUNT)
-                break;
-            derived_take(out, name, field.value);
-            before = at;
-            taken++;
-        }
-    } else {
-        do {
-            enum event_name name = event_name_find(field.key);
-            if (name == EVENT_NAME_COUNT)
-                break;
-            derived_take(out, name, field.value);
-            before = at;
-            taken++;
-        } while (batch_headers_next(&at, &field));
+    }
+    at = before;
+    while (left-- > 0 && batch_headers_next(&at, &field)) {
+        enum event_name name = event_name_find(field.key);
+        if (name == EVENT_NAME_COUNT)
+            break;
+        derived_take(out, name, field.value);
+        before = at;
+        taken++;
     }
     ASSERT(taken <= record->header_count);
     out->rest = before;

@@ -21,6 +21,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/numtext.h"
 #include "base/random.h"
 #include "base/slice.h"
 
@@ -105,22 +106,6 @@ bool fault_arm_odds(const char *name, uint32_t odds, uint64_t seed, enum err err
     return fault_set(name, &(struct fault){.odds = odds, .times = UINT64_MAX, .err = err});
 }
 
-/* A decimal number of at most 18 digits; false when it is anything else. */
-static bool fault_number(struct slice text, uint64_t *ret_value)
-{
-    if (text.len == 0 || text.len > 18)
-        return false;
-    uint64_t value = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9')
-            return false;
-        value = value * 10 + (uint64_t)(text.data[i] - '0');
-    }
-    ASSERT(value < UINT64_C(1000000000000000000));
-    *ret_value = value;
-    return true;
-}
-
 static bool fault_err_named(struct slice name, enum err *ret_err)
 {
     for (int code = 1; code < ERR_COUNT; code++) {
@@ -148,8 +133,8 @@ static bool fault_arm_one(struct slice spec)
     uint64_t skip;
     uint64_t times;
     enum err err;
-    if (field[0].len >= sizeof(name) || !fault_number(field[1], &skip) ||
-        !fault_number(field[2], &times) || !fault_err_named(field[3], &err))
+    if (field[0].len >= sizeof(name) || !numtext_read_uint64(field[1], &skip) ||
+        !numtext_read_uint64(field[2], &times) || !fault_err_named(field[3], &err))
         return false;
     memcpy(name, field[0].data, field[0].len);
     name[field[0].len] = 0;
@@ -185,20 +170,28 @@ void fault_disarm_all(void)
         atomic_store(&fault->armed, false);
 }
 
+/* Both counts as of one moment; zeros for an unknown name. */
+static void fault_counts(const char *name, uint64_t *ret_fired, uint64_t *ret_passes)
+{
+    const struct fault *fault = fault_find(name);
+    pthread_mutex_lock(&fault_lock);
+    *ret_fired = fault ? fault->fired : 0;
+    *ret_passes = fault ? fault->passes : 0;
+    pthread_mutex_unlock(&fault_lock);
+}
+
 uint64_t fault_fired(const char *name)
 {
-    struct fault *fault = fault_find(name);
-    pthread_mutex_lock(&fault_lock);
-    uint64_t fired = fault ? fault->fired : 0;
-    pthread_mutex_unlock(&fault_lock);
+    uint64_t fired;
+    uint64_t passes;
+    fault_counts(name, &fired, &passes);
     return fired;
 }
 
 uint64_t fault_passes(const char *name)
 {
-    struct fault *fault = fault_find(name);
-    pthread_mutex_lock(&fault_lock);
-    uint64_t passes = fault ? fault->passes : 0;
-    pthread_mutex_unlock(&fault_lock);
+    uint64_t fired;
+    uint64_t passes;
+    fault_counts(name, &fired, &passes);
     return passes;
 }

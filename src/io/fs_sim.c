@@ -852,34 +852,31 @@ static int sim_rename(struct fs *fs, const char *from, const char *to)
     return rc;
 }
 
-static int sim_unlink(struct fs *fs, const char *path)
+/* Takes a name away from a file, or from an empty folder. */
+static int sim_remove(struct fs *fs, const char *path, bool is_dir)
 {
     struct sim_disk *disk = disk_of(fs);
     char name[SIM_NAME_MAX + 1];
     struct sim_node *dir;
     struct sim_node *node;
     int rc = find_entry(disk, path, &dir, name, &node);
-    if (rc == 0 && node->is_dir)
-        rc = EISDIR;
+    if (rc == 0 && node->is_dir != is_dir)
+        rc = is_dir ? ENOTDIR : EISDIR;
+    if (rc == 0 && is_dir && !dir_is_empty(node))
+        rc = ENOTEMPTY;
     if (rc == 0)
         rc = disk_change(disk);
     return rc == 0 ? change_one(disk, dir, name, NULL) : rc;
 }
 
+static int sim_unlink(struct fs *fs, const char *path)
+{
+    return sim_remove(fs, path, false);
+}
+
 static int sim_rmdir(struct fs *fs, const char *path)
 {
-    struct sim_disk *disk = disk_of(fs);
-    char name[SIM_NAME_MAX + 1];
-    struct sim_node *dir;
-    struct sim_node *node;
-    int rc = find_entry(disk, path, &dir, name, &node);
-    if (rc == 0 && !node->is_dir)
-        rc = ENOTDIR;
-    if (rc == 0 && !dir_is_empty(node))
-        rc = ENOTEMPTY;
-    if (rc == 0)
-        rc = disk_change(disk);
-    return rc == 0 ? change_one(disk, dir, name, NULL) : rc;
+    return sim_remove(fs, path, true);
 }
 
 /* A folder is a change of its parent like a file; its own entries need a sync of its own. */

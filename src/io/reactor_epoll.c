@@ -252,6 +252,16 @@ static const struct conn_impl epoll_conn_impl = {
     .close = epoll_conn_close,
 };
 
+/* The socket's own address as text; returns its port. */
+static uint16_t epoll_local_address(int fd, char text[CONN_ADDRESS_MAX])
+{
+    struct sockaddr_storage local = {0};
+    socklen_t len = sizeof(local);
+    getsockname(fd, (struct sockaddr *)&local, &len);
+    address_format(&local, text, CONN_ADDRESS_MAX);
+    return address_port(&local);
+}
+
 /* Wraps a connected or connecting socket. NULL: out of memory; the descriptor is closed. */
 static struct epoll_conn *epoll_conn_create(int fd, const struct sockaddr_storage *peer)
 {
@@ -271,10 +281,7 @@ static struct epoll_conn *epoll_conn_create(int fd, const struct sockaddr_storag
     conn->source = (struct source){.kind = SOURCE_CONN, .fd = fd};
     list_init(&conn->broken);
     address_format(peer, conn->base.peer, sizeof(conn->base.peer));
-    struct sockaddr_storage local = {0};
-    socklen_t len = sizeof(local);
-    getsockname(fd, (struct sockaddr *)&local, &len);
-    address_format(&local, conn->base.local, sizeof(conn->base.local));
+    epoll_local_address(fd, conn->base.local);
     return conn;
 }
 
@@ -386,11 +393,7 @@ static enum err epoll_listen(struct reactor *reactor, const char *host, uint16_t
     }
     listener->source = (struct source){.kind = SOURCE_LISTENER, .fd = fd};
     timer_init(&listener->rest, epoll_listener_rested);
-    struct sockaddr_storage local = {0};
-    socklen_t len = sizeof(local);
-    getsockname(fd, (struct sockaddr *)&local, &len);
-    listener->base.port = address_port(&local);
-    address_format(&local, listener->base.address, sizeof(listener->base.address));
+    listener->base.port = epoll_local_address(fd, listener->base.address);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listener->source};
     if (epoll_ctl(epoll_of(reactor)->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
         err =

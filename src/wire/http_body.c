@@ -51,27 +51,16 @@ static enum http_result take_line(struct http_body *body, struct slice input, si
     return HTTP_DONE;
 }
 
-static int hex_value(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* chunk-size [ ";" extension ]: extensions are checked for their bytes and ignored. */
 static enum http_result chunk_size(struct http_body *body, struct slice line,
                                    struct http_refusal *refusal)
 {
     uint64_t size = 0;
     size_t digits = 0;
-    while (digits < line.len && hex_value(line.data[digits]) >= 0) {
+    while (digits < line.len && http_hex_value(line.data[digits]) >= 0) {
         if (digits == CHUNK_DIGITS_MAX)
             return refuse(body, refusal, "A chunk size is too large");
-        size = size * 16 + (uint64_t)hex_value(line.data[digits]);
+        size = size * 16 + (uint64_t)http_hex_value(line.data[digits]);
         digits++;
     }
     if (digits == 0)

@@ -4,6 +4,8 @@
 
 #include "wire/http.h"
 
+/* Of a hexadecimal digit; -1 for any other byte. */
+int http_hex_value(uint8_t c);
 bool http_is_token_byte(uint8_t c);
 /* Bytes of a field value: HTAB, blank, visible ASCII and everything from 0x80. */
 bool http_is_value_byte(uint8_t c);

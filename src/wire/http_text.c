@@ -6,7 +6,7 @@
 #include "base/numtext.h"
 #include "wire/http_int.h"
 
-static int hex_value(uint8_t c)
+int http_hex_value(uint8_t c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -26,8 +26,8 @@ bool http_percent_decode(struct slice in, bool plus, uint8_t *out, size_t *ret_l
         if (c == '%') {
             if (i + 2 >= in.len)
                 return false;
-            int high = hex_value(in.data[i + 1]);
-            int low = hex_value(in.data[i + 2]);
+            int high = http_hex_value(in.data[i + 1]);
+            int low = http_hex_value(in.data[i + 2]);
             if (high < 0 || low < 0)
                 return false;
             c = (uint8_t)(high * 16 + low);

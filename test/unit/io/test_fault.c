@@ -79,7 +79,7 @@ static void test_text(void **state)
         "test.a:0:-1:disk_io",
         "test.a:0:1:disk_io:more",
         "test.none:0:1:disk_io",
-        "test.a:0:9999999999999999999:disk_io",
+        "test.a:0:99999999999999999999:disk_io",
         ":0:1:disk_io",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
