@@ -7,7 +7,7 @@ import time
 import pytest
 from eventhubs_fixtures import amqp_wire, make_hub, wait_until
 from amqp_wire import (ATTACH, BEGIN, CLOSE, DETACH, DISPOSITION, END, FLOW, OPEN, SASL, TRANSFER, AMQP, Closed, Described,
-                       Peer, Symbol, UInt, ULong, UShort, data, encode, sections, selector, token)
+                       Peer, Symbol, UByte, UInt, ULong, UShort, data, encode, sections, selector, token)
 
 BATCH = 0x80013700
 
@@ -217,6 +217,39 @@ def test_random_frames(server):
                     for _ in range(chance.randrange(6)):
                         body[chance.randrange(len(body))] = chance.randrange(256)
                     peer.send_raw(frame(bytes(body), channel=chance.choice([0, 0, 0, 1, 65535])))
+            except OSError:
+                pass
+    alive(server)
+
+
+def random_frame(chance, hub):
+    """A performative that could be one of a client's, with handles and numbers of a few values: (code, fields, payload)."""
+    handle, receiver = UInt(chance.randrange(4)), chance.random() < 0.5
+    node = chance.choice([source(hub), "$cbs", "$management"] if receiver else [hub, f"{hub}/Partitions/0", "$cbs", "nowhere"])
+    ends = [Described(ULong(0x28), [node if receiver else "near"]), Described(ULong(0x29), ["near" if receiver else node])]
+    message = chance.choice([data(b"x" * chance.randrange(3000)), chance.randbytes(20), data(data(b"1")) + data(data(b"2")),
+                             encode(Described(ULong(0x74), {"operation": "READ", "name": hub, "type": "com.microsoft:eventhub"}))])
+    return chance.choice([
+        (ATTACH, [f"l{chance.randrange(9)}", handle, receiver, UByte(chance.randrange(3)), None, *ends, None, None, UInt(0)], b""),
+        (TRANSFER, [handle, UInt(chance.randrange(99)), b"t", UInt(chance.choice([0, BATCH])), chance.random() < 0.3,
+                    chance.random() < 0.3, None, None, None, chance.random() < 0.1], message),
+        (FLOW, [UInt(chance.randrange(5)), UInt(chance.choice([0, 1, 99, 0xffffffff])), UInt(0), UInt(9), handle, UInt(0),
+                UInt(chance.choice([0, 1, 99, 0xffffffff])), None, chance.random() < 0.3, chance.random() < 0.3], b""),
+        (DETACH, [handle, chance.random() < 0.8], b""),
+        (DISPOSITION, [chance.random() < 0.5, UInt(0), UInt(3), True], b""),
+        chance.choice([(END, [], b""), (BEGIN, [None, UInt(0), UInt(9), UInt(9)], b"")])])
+
+
+def test_random_sequences(server, hub):
+    """Well-formed performatives in any order."""
+    chance = random.Random(11)
+    for _ in range(100):
+        with Peer(server.amqp) as peer:
+            peer.open(frame_max=chance.choice([512, 65536]), window=chance.choice([0, 1, 5000]))
+            try:
+                for _ in range(60):
+                    code, fields, payload = random_frame(chance, hub)
+                    peer.send(code, fields, payload, channel=chance.choice([0, 0, 0, 1]))
             except OSError:
                 pass
     alive(server)

@@ -63,12 +63,10 @@ void eh_cbs_request(struct eh_link *link, const struct eh_delivery *delivery)
     if (!reply)
         return;
     int32_t status = token_put(link, &request, &info);
-    const char *condition = status == 401   ? "amqp:unauthorized-access"
-                            : status == 400 ? "amqp:invalid-field"
-                                            : NULL;
     eh_link_accept(link, delivery);
     eh_session_settle(link->session);
-    eh_request_answer(link->part, request.properties.message_id, status, info.text, condition);
+    /* No error-condition: one SDK forgets status and description over it. */
+    eh_request_answer(link->part, request.properties.message_id, status, info.text, NULL);
     if (link->part->event.failed || !eh_out_reply(reply, bytebuf_slice(&link->part->event)))
         eh_link_fail_text(link, "amqp:resource-limit-exceeded",
                           "Too many answers wait for credit.");
