@@ -18,8 +18,8 @@
  * Ownership: struct broker is written at boot and by shard 0, as its fields say; struct
  * broker_shard by its shard.
  *
- * Failures: a folder in use, an unreadable catalogue and a store that does not open refuse the
- * start with a text; a damaged log does not.
+ * Failures: a folder in use, an unreadable catalogue, logs without one, and a store that does not
+ * open refuse the start with a text; a damaged log does not.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -322,6 +322,40 @@ static enum err broker_lock(struct broker *broker, struct err_info *info)
     return err;
 }
 
+static bool folder_seen(void *arg, const char *name, enum fs_kind kind)
+{
+    (void)name;
+    *(bool *)arg |= kind == FS_KIND_DIR;
+    return true;
+}
+
+/*
+ * Logs without a catalogue: it was removed, or is not mounted yet. A new one would know none of their topics, and what
+ * it does not know is removed (2).
+ */
+static enum err broker_check_catalogue(struct broker *broker, struct err_info *info)
+{
+    char path[BROKER_PATH_MAX + 32];
+    struct fs_stat stat;
+    bool seen = false;
+    int len = snprintf(path, sizeof(path), "%s/meta/catalogue.db", broker->dir);
+    ASSERT(len > 0 && (size_t)len < sizeof(path));
+    enum err err = fs_stat(broker->fs, path, &stat, info);
+    if (err != ERR_NOT_FOUND)
+        return err;
+    snprintf(path, sizeof(path), "%s/log/topics", broker->dir);
+    err = fs_list(broker->fs, path, folder_seen, &seen, info);
+    if (err && err != ERR_NOT_FOUND)
+        return err;
+    if (!err && seen)
+        return err_info_set(
+            info, ERR_CORRUPT,
+            "%s/log holds the logs of topics, but %s/meta/catalogue.db is missing; put it "
+            "back, or move the log folder away to begin anew",
+            broker->dir, broker->dir);
+    return ERR_OK;
+}
+
 /* The topic that keeps committed offsets exists from the first start on. */
 static enum err broker_offsets_topic(struct broker *broker, struct topic_set **set,
                                      struct err_info *info)
@@ -385,6 +419,8 @@ static enum err broker_open_folder(struct broker *broker, struct topic_set **ret
     char path[BROKER_PATH_MAX + 16];
     struct shard *home = shards_get(broker->shards, 0);
     enum err err = broker_lock(broker, info); /* (1) */
+    if (!err)
+        err = broker_check_catalogue(broker, info);
     if (!err)
         err = catalogue_open(broker->fs, broker->dir, random_u64(&home->random), &broker->catalogue,
                              info);

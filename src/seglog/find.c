@@ -2,7 +2,7 @@
  * Finding an offset by time.
  *
  * Role: the first record, in log order, whose timestamp is at or behind the one asked; or the
- * record with the greatest timestamp. Timestamps need not rise, so the answer comes from a scan
+ * first record with the greatest timestamp. Timestamps need not rise, so the answer comes from a scan
  * that the time index shortens, never from a binary search over records.
  *
  *   segments by greatest time -> time index: skip what is certainly before -> batches by greatest
@@ -75,7 +75,9 @@ static bool find_in_batch(struct seglog_find *find, struct slice batch, struct b
             continue;
         find->offset = record.offset;
         find->found_timestamp_ms = record.timestamp_ms;
-        return true;
+        if (!find->whole || record.timestamp_ms == INT64_MAX)
+            return true;
+        find->wanted_ms = record.timestamp_ms + 1; /* only a greater one is better */
     }
     return false;
 }
@@ -101,7 +103,7 @@ static void find_scan(struct seglog_find *find, struct fs_file *file, uint64_t p
         if (find_in_batch(find, bytes, &scratch))
             break;
     }
-    if (find->err || find->offset.value >= 0 || through)
+    if (find->err || (find->offset.value >= 0 && !find->whole) || through)
         ;
     else if (walk.err)
         find->err = walk.err == ERR_NO_MEMORY ? ERR_NO_MEMORY : ERR_STORAGE;
@@ -177,10 +179,18 @@ static void find_done(struct work *work)
     struct seglog_find *find = CONTAINER_OF(work, struct seglog_find, work);
     struct seglog *seglog = find->seglog;
     ASSERT(seglog->busy > 0);
-    if (!find->err && find->offset.value < 0 && find->cold_read.segment.value >= 0 &&
-        find->cold_read.next_segment.value >= 0 && !seglog->ending) {
+    bool open = !find->err && !seglog->ending && (find->offset.value < 0 || find->whole);
+    if (open && find->cold_read.segment.value >= 0 && find->cold_read.next_segment.value >= 0) {
         find->from = record_offset_max(seglog->start, find->cold_read.next_segment);
         find_go(seglog, find, seglog_segment_find(seglog, find->from));
+        return;
+    }
+    if (open && find->timestamp_ms == SEGLOG_FIND_MAX && !find->whole) {
+        /* The greatest time was that of a record below the log start: look at all that are left. */
+        find->whole = true;
+        find->wanted_ms = INT64_MIN;
+        find->from = seglog->start;
+        find_go(seglog, find, seglog_segment_find(seglog, seglog->start));
         return;
     }
     if (find->offset.value >= 0)
@@ -203,6 +213,7 @@ void seglog_find(struct seglog *seglog, struct seglog_find *find)
     if (record_offset_before(find->below, find->bound))
         find->bound = find->below;
     find->wanted_ms = find->timestamp_ms;
+    find->whole = false;
     seglog->busy++;
     uint32_t index = seglog_segment_find(seglog, seglog->start);
     if (find->timestamp_ms == SEGLOG_FIND_MAX) {

@@ -282,6 +282,7 @@ struct seglog_find {
     struct record_offset from;
     struct record_offset bound;
     int64_t wanted_ms;
+    bool whole; /* looks at all records for the greatest time */
 };
 
 #define SEGLOG_FIND_MAX INT64_MIN

@@ -508,6 +508,33 @@ static void test_restart(void **state)
     assert_int_equal(first.base_offset, 0);
 }
 
+/* Without its catalogue the folder is refused, as often as one tries, and nothing in it is touched. */
+static void test_lost_catalogue(void **state)
+{
+    struct uuid id;
+    char from[FS_PATH_MAX];
+    char to[FS_PATH_MAX];
+    assert_int_equal(rig_topic_create(&rig, "keep", 2, &id), ERR_OK);
+    assert_int_equal(append(id, 1, "one", 3, -1, NULL), ERR_OK);
+    broker_rig_stop(&rig);
+    snprintf(from, sizeof(from), "%s/meta", rig.node.dir);
+    snprintf(to, sizeof(to), "%s/away", rig.node.dir);
+    assert_int_equal(rename(from, to), 0);
+    for (int i = 0; i < 2; i++) {
+        struct broker *broker = NULL;
+        struct err_info info = {0};
+        node_rig_shards(&rig.node, SHARDS);
+        assert_int_equal(broker_open(rig.node.shards, &rig.config, &broker, &info), ERR_CORRUPT);
+        assert_non_null(strstr(info.text, "catalogue.db"));
+        shards_destroy(rig.node.shards);
+    }
+    assert_int_equal(rename(to, from), 0);
+    broker_rig_start(&rig, SHARDS);
+    int64_t base = -1;
+    assert_int_equal(append(id, 1, "two", 1, -1, &base), ERR_OK);
+    assert_int_equal(base, 3);
+}
+
 static void test_folder_in_use(void **state)
 {
     struct shards *shards = NULL;
@@ -578,6 +605,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_offsets, setup, teardown),
         cmocka_unit_test_setup_teardown(test_producer_ids, setup, teardown),
         cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lost_catalogue, setup, teardown),
         cmocka_unit_test_setup_teardown(test_folder_in_use, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partitions_and_config, setup, teardown),
     };

@@ -447,6 +447,39 @@ static void idempotent_producers(void **state)
     log_rig_end(&rig);
 }
 
+/* The greatest time is that of a record that can be read, also when a greater one was deleted. */
+static void greatest_time_of_what_is_left(void **state)
+{
+    (void)state;
+    struct log_rig rig;
+    struct seglog_find find;
+    struct seglog_config config;
+    static const int64_t times[] = {900, 100, 300, 200, 300, 50};
+    seglog_config_default(&config);
+    config.retention_ms = -1; /* these times are long ago */
+    for (int segments = 0; segments < 2; segments++) {
+        config.segment_bytes = segments ? 150 : 1 << 20; /* two batches each, or all in one */
+        log_rig_start(&rig, NULL);
+        struct seglog *seglog = log_rig_open(&rig, "t-0", 1, &config);
+        for (int i = 0; i < 6; i++)
+            assert_int_equal(log_rig_append(&rig, seglog, log_rig_batch("x", 1, times[i]),
+                                            SEGLOG_ACK_WRITTEN, NULL),
+                             ERR_OK);
+        assert_int_equal(log_rig_find(&rig, seglog, SEGLOG_FIND_MAX, &find), ERR_OK);
+        assert_int_equal(find.offset.value, 0);
+        assert_int_equal(find.found_timestamp_ms, 900);
+        static const int64_t expected[][3] = {{1, 2, 300}, {3, 4, 300}, {5, 5, 50}, {6, -1, -1}};
+        for (int i = 0; i < 4; i++) {
+            assert_int_equal(log_rig_trim(&rig, seglog, expected[i][0]), ERR_OK);
+            assert_int_equal(log_rig_find(&rig, seglog, SEGLOG_FIND_MAX, &find), ERR_OK);
+            assert_int_equal(find.offset.value, expected[i][1]);
+            assert_int_equal(find.found_timestamp_ms, expected[i][2]);
+        }
+        log_rig_close(&rig, seglog);
+        log_rig_end(&rig);
+    }
+}
+
 /* An epoch whose records are all deleted ended where the log starts: whoever read them is not told of a truncation. */
 static void epochs_of_deleted_records(void **state)
 {
@@ -526,11 +559,17 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_writes_reserve),
-        cmocka_unit_test(append_and_read),           cmocka_unit_test(invisible_until_written),
-        cmocka_unit_test(survives_close_and_kill),   cmocka_unit_test(cold_reads),
-        cmocka_unit_test(cold_reads_take_turns),     cmocka_unit_test(retention_by_size_and_time),
-        cmocka_unit_test(trimmed_start_is_kept),     cmocka_unit_test(deleted_name_is_free),
-        cmocka_unit_test(many_logs_share_a_journal), cmocka_unit_test(idempotent_producers),
+        cmocka_unit_test(append_and_read),
+        cmocka_unit_test(invisible_until_written),
+        cmocka_unit_test(survives_close_and_kill),
+        cmocka_unit_test(cold_reads),
+        cmocka_unit_test(cold_reads_take_turns),
+        cmocka_unit_test(retention_by_size_and_time),
+        cmocka_unit_test(trimmed_start_is_kept),
+        cmocka_unit_test(deleted_name_is_free),
+        cmocka_unit_test(many_logs_share_a_journal),
+        cmocka_unit_test(idempotent_producers),
+        cmocka_unit_test(greatest_time_of_what_is_left),
         cmocka_unit_test(epochs_of_deleted_records),
         cmocka_unit_test(epochs_are_kept),
     };
