@@ -115,6 +115,7 @@ struct broker_topic_op {
     struct catalogue_op catalogue;
     struct topic *made; /* the new form of the topic */
     struct topic *old;  /* what it replaces */
+    bool taken_back;    /* it failed: what was made goes again */
     struct broker_install *installs;
     uint32_t installs_open;
 };

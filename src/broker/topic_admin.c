@@ -16,8 +16,8 @@
  * Ownership: the operation is the caller's; queue and catalogue writes are shard 0's; each install
  * belongs to the shard it was sent to until it reports.
  *
- * Failures: a partition that cannot be made (full disk) fails the creation, and what was made is
- * taken back.
+ * Failures: a partition that cannot be made (full disk) fails the creation or the raise, and what was
+ * made is taken back.
  */
 #include <stdlib.h>
 
@@ -85,6 +85,27 @@ static void topic_op_taken_back(struct catalogue_op *done)
     topic_op_install(op);
 }
 
+/* A creation that failed is undone, and so is a raise of the number of partitions: what could not be
+ * made would be offered to clients, and be offline. */
+static void topic_op_take_back(struct broker_topic_op *op)
+{
+    struct shard *home = op->broker->shard_parts[0]->shard;
+    struct topic *failed = op->made;
+    ASSERT(op->err != ERR_OK && !op->taken_back);
+    diag(DIAG_WARN, "broker", "topic=%.*s partitions=%d not made error=%s", SLICE_FMT(failed->name),
+         failed->partition_count, err_row(op->err)->name);
+    op->taken_back = true;
+    op->made = op->old; /* NULL: a creation */
+    op->old = failed;
+    free(op->installs);
+    op->installs = NULL;
+    op->catalogue.done = topic_op_taken_back;
+    if (op->made)
+        catalogue_topic_put(op->broker->catalogue, home, &op->catalogue, op->made);
+    else
+        catalogue_topic_delete(op->broker->catalogue, home, &op->catalogue, op->old);
+}
+
 static void topic_install_report(struct shard *home, struct shard_msg *msg)
 {
     struct broker_install *install = CONTAINER_OF(msg, struct broker_install, msg);
@@ -96,15 +117,9 @@ static void topic_install_report(struct shard *home, struct shard_msg *msg)
     }
     if (--op->installs_open > 0)
         return;
-    if (op->err && op->made && !op->old) { /* a failed creation is taken back */
-        diag(DIAG_WARN, "broker", "topic=%.*s creation failed error=%s", SLICE_FMT(op->made->name),
-             err_row(op->err)->name);
-        op->old = op->made;
-        op->made = NULL;
-        free(op->installs);
-        op->installs = NULL;
-        op->catalogue.done = topic_op_taken_back;
-        catalogue_topic_delete(op->broker->catalogue, home, &op->catalogue, op->old);
+    bool makes = op->made && (!op->old || op->action == BROKER_TOPIC_PARTITIONS);
+    if (op->err && makes && !op->taken_back) {
+        topic_op_take_back(op);
         return;
     }
     if (op->err || op->action == BROKER_TOPIC_DELETE)
@@ -124,10 +139,13 @@ void topic_install_step(struct broker_install *install, enum err err)
     shard_send(bs->shard, bs->broker->shard_parts[0]->shard, &install->msg);
 }
 
-static void topic_install_remove(struct broker_install *install, const struct topic *old)
+/* Removes the partitions from `first` on. */
+static void topic_install_remove(struct broker_install *install, const struct topic *old,
+                                 int32_t first)
 {
     struct broker_shard *bs = install->bs;
-    for (int32_t i = 0; i < old->partition_count; i++) {
+    ASSERT(first >= 0);
+    for (int32_t i = first; i < old->partition_count; i++) {
         struct partition *p = partition_find(bs, old->id, i);
         if (!p || p->state == PARTITION_CLOSING)
             continue;
@@ -174,7 +192,9 @@ static void topic_install_arrive(struct shard *to, struct shard_msg *msg)
     else if (op->made)
         topic_install_put(install, op->made);
     else
-        topic_install_remove(install, op->old);
+        topic_install_remove(install, op->old, 0);
+    if (op->made && op->taken_back && !bs->closing)
+        topic_install_remove(install, op->old, op->made->partition_count);
     if (!op->made) {
         LIST_FOREACH(node, &bs->topic_watches)
         {
@@ -398,6 +418,7 @@ void broker_topic_submit(struct broker_shard *bs, struct broker_topic_op *op)
     op->info = (struct err_info){0};
     op->topic = NULL;
     op->made = op->old = NULL;
+    op->taken_back = false;
     op->installs = NULL;
     if (op->action == BROKER_TOPIC_CREATE || op->action == BROKER_TOPIC_ENSURE)
         op->id = (struct uuid){{0}};

@@ -508,6 +508,37 @@ static void test_restart(void **state)
     assert_int_equal(first.base_offset, 0);
 }
 
+/* A raise that cannot be made, of any of its partitions, leaves the topic as it was, and can be asked for again. */
+static void test_partitions_taken_back(void **state)
+{
+    struct uuid id;
+    assert_int_equal(rig_topic_create(&rig, "some", 2, &id), ERR_OK);
+    assert_int_equal(append(id, 1, "one", 3, -1, NULL), ERR_OK);
+    for (uint64_t nth = 0; nth < 5; nth++) {
+        assert_true(fault_arm("fs.mkdir", nth, 1, ERR_DISK_FULL));
+        struct broker_topic_op raise = {
+            .action = BROKER_TOPIC_PARTITIONS, .name = SLICE_LIT("some"), .partition_count = 7};
+        assert_int_equal(rig_topic(&rig, 0, &raise), ERR_DISK_FULL);
+        fault_disarm_all();
+        for (int again = 0; again < 2; again++) {
+            struct broker_shard *bs = broker_shard_of(rig.broker, shards_get(rig.node.shards, 0));
+            assert_int_equal(broker_topic_find(bs, SLICE_LIT("some"))->partition_count, 2);
+            int64_t base = -1;
+            assert_int_equal(append(id, 1, "two", 1, -1, &base), ERR_OK);
+            assert_int_equal(base, 3 + (int64_t)nth * 2 + again);
+            if (again == 0 && nth == 0) {
+                broker_rig_stop(&rig);
+                broker_rig_start(&rig, SHARDS);
+            }
+        }
+    }
+    struct broker_topic_op raise = {
+        .action = BROKER_TOPIC_PARTITIONS, .name = SLICE_LIT("some"), .partition_count = 7};
+    assert_int_equal(rig_topic(&rig, 1, &raise), ERR_OK);
+    for (int32_t p = 2; p < 7; p++)
+        assert_int_equal(append(id, p, "new", 1, -1, NULL), ERR_OK);
+}
+
 /* Without its catalogue the folder is refused, as often as one tries, and nothing in it is touched. */
 static void test_lost_catalogue(void **state)
 {
@@ -605,6 +636,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_offsets, setup, teardown),
         cmocka_unit_test_setup_teardown(test_producer_ids, setup, teardown),
         cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_partitions_taken_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_catalogue, setup, teardown),
         cmocka_unit_test_setup_teardown(test_folder_in_use, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partitions_and_config, setup, teardown),
