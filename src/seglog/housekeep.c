@@ -236,7 +236,10 @@ static void op_step(struct seglog *seglog, struct seglog_op *op)
     if (!list_empty(&seglog->flush_node))
         return; /* its turn comes */
     if (!op->err && op->kind == OP_TRIM && seglog->point.log_start.value < op->arg)
-        op->err = err_info_set(&op->info, ERR_DISK_FULL, "the recovery point was not written");
+        op->err =
+            seglog->life == SEGLOG_OFFLINE
+                ? err_info_set(&op->info, ERR_STORAGE, "log %s is offline", seglog->name)
+                : err_info_set(&op->info, ERR_DISK_FULL, "the recovery point was not written");
     seglog_files_sweep(seglog);
     if (!op->err)
         segments_take(seglog, op, now_ms);

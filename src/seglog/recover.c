@@ -261,8 +261,11 @@ static enum err recovery_walk(struct recovery *recovery, struct segment *segment
     }
     if (!err && walk.err)
         err = err_info_set(recovery->info, walk.err, "%s", walk.info.text);
+    ASSERT(segment->bytes >= pos && segment->bytes <= segment->zeroed);
     recovery->walked += segment->bytes - pos;
     if (!err && segment->bytes < segment->zeroed) {
+        if (!walk.stop && walk_more_ahead(&walk))
+            walk.stop = "zeros amid the data";
         if (walk.stop) {
             recovery->cut += segment->zeroed - segment->bytes;
             *ret_whole = false;

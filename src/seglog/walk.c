@@ -119,6 +119,13 @@ bool walk_next(struct walk *walk, struct batch_header *ret_header, struct slice 
     return true;
 }
 
+bool walk_more_ahead(const struct walk *walk)
+{
+    ASSERT(walk->pos >= walk->buf_pos);
+    uint64_t skip = walk->pos - walk->buf_pos;
+    return skip < walk->len && !bytes_zero(walk->buf + skip, walk->len - (size_t)skip);
+}
+
 bool walk_next_header(struct walk *walk, struct batch_header *ret_header)
 {
     uint32_t size = walk_peek(walk);

@@ -31,6 +31,8 @@ void walk_deinit(struct walk *walk);
  * damage (stop tells), or on an error of the disk.
  */
 bool walk_next(struct walk *walk, struct batch_header *ret_header, struct slice *ret_bytes);
+/* Whether something other than zeros follows among the bytes that were read ahead: costs no read. */
+bool walk_more_ahead(const struct walk *walk);
 /* Headers only: the batch's body need not be read, and is not checked. */
 bool walk_next_header(struct walk *walk, struct batch_header *ret_header);
 

@@ -176,6 +176,44 @@ static void flipped_bits_behind_the_point(void **state)
     bench_end(&bench);
 }
 
+/* A batch that reads as zeros ends the log like any damage, and is told: zeros written ahead have nothing behind them. */
+static void zeros_amid_the_data(void **state)
+{
+    (void)state;
+    for (int lost = 0; lost <= BATCHES; lost++) {
+        struct bench bench;
+        struct bytebuf whole;
+        bench_start(&bench);
+        append_some(&bench, BATCHES);
+        bench_reopen(&bench, true);
+        file_load(&bench, log_file, &whole);
+        size_t size = whole.len / BATCHES;
+        if (lost < BATCHES)
+            memset(whole.data + (size_t)lost * size, 0, size);
+        file_store(&bench, log_file, bytebuf_slice(&whole));
+        struct seglog_open open = bench_boot(&bench);
+        expect_all(&bench, 0, lost);
+        if (lost < BATCHES - 1)
+            assert_int_equal(open.truncated_bytes, (size_t)(BATCHES - lost) * size);
+        else
+            assert_int_equal(open.truncated_bytes, 0);
+        bytebuf_deinit(&whole);
+        bench_end(&bench);
+    }
+}
+
+/* A trim of a log that went offline fails as such, not for lack of space. */
+static void trim_of_an_offline_log(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_start(&bench);
+    append_some(&bench, BATCHES);
+    seglog_offline(bench.seglog, &(struct err_info){.code = ERR_DISK_IO, .text = "test"});
+    assert_int_equal(log_rig_trim(&bench.rig, bench.seglog, 2), ERR_STORAGE);
+    bench_end(&bench);
+}
+
 /* Below the point nothing is cut: the reader of the damaged batch is told, the others are served. */
 static void damage_below_the_point_is_told(void **state)
 {
@@ -562,6 +600,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(torn_at_every_byte),
         cmocka_unit_test(flipped_bits_behind_the_point),
+        cmocka_unit_test(zeros_amid_the_data),
+        cmocka_unit_test(trim_of_an_offline_log),
         cmocka_unit_test(damage_below_the_point_is_told),
         cmocka_unit_test(lost_bytes_below_the_point_are_told),
         cmocka_unit_test(damaged_helpers),
