@@ -1,7 +1,9 @@
-"""Unmodified Kafka clients for Python and C: kafka-python, confluent-kafka, Debian's librdkafka through kcat."""
+"""Unmodified Kafka clients for Python and C: kafka-python, aiokafka, confluent-kafka, Debian's librdkafka through kcat."""
 import json
+import pathlib
 import shutil
 import subprocess
+import sys
 import threading
 import time
 
@@ -77,6 +79,13 @@ def test_one_writes_the_other_reads(server, unique):
     topic, records = unique(), rows(300)
     confluent_write(server, topic, records, **{"compression.type": "lz4"})
     assert sorted(python_read(server, topic, 300)) == sorted(records)
+
+
+def test_aiokafka(server, unique):
+    program = pathlib.Path(__file__).resolve().parents[1] / "lib/aiokafka_round_trip.py"
+    done = subprocess.run([sys.executable, program, server.kafka, unique(), unique("g")], capture_output=True, text=True,
+                          timeout=100)
+    assert done.returncode == 0 and "round trip holds" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("acks", [0, 1, "all"])

@@ -28,6 +28,14 @@ def test_java_client(server, unique, release):
     assert done.returncode == 0 and "round trip holds" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("release", ["0.10.2.2"])
+def test_old_java_client(server, unique, release):
+    """0.10 knows neither batches of format 2 nor idempotence: it sends and reads message sets."""
+    jars = maven.closure(f"org.apache.kafka:kafka-clients:{release}")
+    done = java(jars, ROOT / "test/lib/java/OldRoundTrip.java", server.kafka, unique(), unique("g"))
+    assert done.returncode == 0 and "round trip holds" in done.stdout, done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
 def tool():
     """Runs one of Kafka's console tools by its class."""
