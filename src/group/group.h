@@ -233,6 +233,8 @@ struct group_op {
 void group_submit(struct groups_shard *gs, struct group_op *op);
 /* Frees what the answers point to. Once, after done, on the calling shard. */
 void group_op_release(struct group_op *op);
+/* Memory that the answers hold until then. */
+size_t group_op_bytes(const struct group_op *op);
 
 /* ---- statistics ---- */
 

@@ -62,6 +62,11 @@ struct arena *group_op_arena(struct group_op *op)
     return op->arena;
 }
 
+size_t group_op_bytes(const struct group_op *op)
+{
+    return op->arena ? arena_held(op->arena) : 0;
+}
+
 struct slice group_op_copy(struct group_op *op, struct slice bytes, bool *failed)
 {
     struct arena *arena = group_op_arena(op);

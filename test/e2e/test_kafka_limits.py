@@ -165,3 +165,43 @@ def test_what_a_stopping_server_took_is_answered(start_server, unique):
                 return answer["error_code"] == 0
             until(served)
             assert answer["high_watermark"] == acknowledged[partition] > 20
+
+
+def peak(server):
+    """The most bytes of resident memory that the server ever had."""
+    with open(f"/proc/{server.process.pid}/status") as file:
+        return int(re.search(r"VmHWM:\s*(\d+) kB", file.read())[1]) * 1024
+
+
+def test_groups_named_a_thousand_times_hold_no_more_than_an_answer(start_server, unique):
+    server = start_server("--shards", "1")
+    topic, group = unique(), unique("g")
+    with kafka_wire.Connection(server.kafka, timeout=60) as wire:
+        create(wire, topic, 500)
+        joined = wire.call("join_group", 3, {
+            "group_id": group, "session_timeout_ms": 30000, "rebalance_timeout_ms": 5000, "protocol_type": "consumer",
+            "protocols": [{"name": "range", "metadata": b"x" * 1_000_000}]})
+        member = {"generation_id": 1, "member_id": joined["member_id"]}
+        wire.call("sync_group", 3, {"group_id": group, **member})
+        wire.call("offset_commit", 7, {
+            "group_id": group, "member_id": member["member_id"], "generation_id_or_member_epoch": 1,
+            "topics": [{"name": topic, "partitions": [
+                {"partition_index": index, "committed_offset": 1, "committed_metadata": "m" * 4000}
+                for index in range(500)]}]})
+        once, twice = wire.call("describe_groups", 5, {"groups": [group]}), wire.call("describe_groups", 5, {"groups": [group] * 2})
+        assert twice["groups"] == once["groups"] * 2
+        asked = {"group_id": group, "topics": None}
+        offsets = wire.call("offset_fetch", 8, {"groups": [asked, asked]})["groups"]
+        assert offsets[0] == offsets[1] and len(offsets[0]["topics"][0]["partitions"]) == 500
+        before = peak(server)
+        # Their answers are larger than any may be, so the connection closes; what counts is that they are not made.
+        for name, request in (("describe_groups", {"groups": [group] * 1000}), ("offset_fetch", {"groups": [asked] * 1000})):
+            with kafka_wire.Connection(server.kafka, timeout=60) as greedy:
+                greedy.send(name, 5 if name == "describe_groups" else 8, request)
+                assert greedy.is_closed()
+        assert peak(server) - before < 400 * MIB
+        empty = unique("g")
+        wire.call("offset_commit", 7, {"group_id": empty, "topics": [{"name": topic, "partitions": [
+            {"partition_index": 0, "committed_offset": 1}]}]})
+        results = wire.call("delete_groups", 2, {"groups_names": [empty, group, empty]})["results"]
+        assert [row["error_code"] for row in results] == [0, 68, 69]

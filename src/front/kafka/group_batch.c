@@ -1,23 +1,34 @@
-/* The one place where operations on several groups are counted and their answers given back. */
+/* The one place where operations on several groups follow one another, and where their answers are
+ * given back. */
 #include "front/kafka/group_batch.h"
+
+static void batch_next(struct group_batch *batch);
 
 static void item_done(struct group_op *op)
 {
     struct group_batch *batch = CONTAINER_OF(op, struct group_batch_item, op)->batch;
-    ASSERT(batch->waiting > 0);
-    if (--batch->waiting > 0)
-        return;
+    ASSERT(batch->next > 0 && op == &batch->items[batch->next - 1].op);
+    batch->held += group_op_bytes(op);
     if (!batch->req->conn)
         kafka_reply_none(batch->req);
+    else if (batch->held > KAFKA_RESPONSE_MAX)
+        kafka_request_reject(batch->req, "answer_too_large");
     else
+        batch_next(batch);
+}
+
+static void batch_next(struct group_batch *batch)
+{
+    if (batch->next == batch->count)
         batch->answer(batch);
+    else
+        group_submit(batch->req->ks->gs, &batch->items[batch->next++].op);
 }
 
 static void batch_cleanup(struct kafka_request *req)
 {
     struct group_batch *batch = req->state_of_api;
-    ASSERT(batch->waiting == 0);
-    for (uint32_t i = 0; i < batch->count; i++)
+    for (uint32_t i = 0; i < batch->next; i++)
         group_op_release(&batch->items[i].op);
 }
 
@@ -33,11 +44,7 @@ void kafka_group_batch_run(struct kafka_request *req, struct group_batch *batch,
         kafka_request_reject(req, "no_memory");
         return;
     }
-    if (count == 0) {
-        answer(batch);
-        return;
-    }
-    batch->count = batch->waiting = (uint32_t)count;
+    batch->count = (uint32_t)count;
     req->state_of_api = batch;
     req->cleanup = batch_cleanup;
     for (int32_t i = 0; i < count; i++) {
@@ -47,6 +54,6 @@ void kafka_group_batch_run(struct kafka_request *req, struct group_batch *batch,
         item->op.group_id = groups[i];
         item->op.generation = -1;
         item->op.done = item_done;
-        group_submit(req->ks->gs, &item->op);
     }
+    batch_next(batch);
 }

@@ -1,5 +1,6 @@
-/* Requests that name several groups: one coordinator operation each, all in flight together,
- * answered together. */
+/* Requests that name several groups: one coordinator operation each, one after another, answered
+ * together. All at once would let a short request, with a group named a million times, make answers
+ * that are far longer than any that is sent. */
 #ifndef WEIR_FRONT_KAFKA_GROUP_BATCH_H
 #define WEIR_FRONT_KAFKA_GROUP_BATCH_H
 
@@ -9,7 +10,8 @@ struct group_batch {
     struct kafka_request *req;
     struct group_batch_item *items;
     uint32_t count;
-    uint32_t waiting;
+    uint32_t next; /* operations begun; the last of them may be under way */
+    size_t held;   /* by the answers of those that have ended */
     void (*answer)(struct group_batch *batch);
 };
 

@@ -1,8 +1,8 @@
 /*
  * Role: OffsetFetch. One group per request up to version 7, several from version 8: one coordinator
- * operation each, all in flight together.
+ * operation each, one after another, so that what their answers hold together has a limit.
  *
- *     request -> lookups (one per group) -> group_submit each -> last one done -> answer
+ *     request -> lookups (one per group) -> group_submit, done, the next -> last one done -> answer
  *
  * Invariants: (1) a partition without a committed offset is -1 with error 0; (2) with no list of
  * topics the answer names all that the group has, partitions of one topic together; (3) offsets of
@@ -20,7 +20,6 @@ struct lookup {
     struct kafka_offset_fetch_request_group_topic
         *topics;         /* both shapes of the request in the newer one */
     int32_t topic_count; /* -1: all */
-    bool submitted;
 };
 
 struct lookups {
@@ -28,7 +27,8 @@ struct lookups {
     struct kafka_offset_fetch_request msg;
     struct lookup *groups;
     uint32_t group_count;
-    uint32_t waiting;
+    uint32_t next; /* operations begun; the last of them may be under way */
+    size_t held;   /* by the answers of those that have ended */
 };
 
 static struct kafka_offset_fetch_response_group_partition
@@ -182,25 +182,33 @@ static void lookups_answer(struct lookups *lookups)
     kafka_reply_end(req);
 }
 
+static void lookups_next(struct lookups *lookups)
+{
+    if (lookups->next == lookups->group_count)
+        lookups_answer(lookups);
+    else
+        group_submit(lookups->req->ks->gs, &lookups->groups[lookups->next++].op);
+}
+
 static void lookup_done(struct group_op *op)
 {
     struct lookup *lookup = CONTAINER_OF(op, struct lookup, op);
     struct lookups *lookups = lookup->lookups;
-    ASSERT(lookups->waiting > 0);
-    if (--lookups->waiting > 0)
-        return;
+    ASSERT(lookups->next > 0 && lookup == &lookups->groups[lookups->next - 1]);
+    lookups->held += group_op_bytes(op);
     if (!lookups->req->conn)
         kafka_reply_none(lookups->req);
+    else if (lookups->held > KAFKA_RESPONSE_MAX)
+        kafka_request_reject(lookups->req, "answer_too_large");
     else
-        lookups_answer(lookups);
+        lookups_next(lookups);
 }
 
 static void lookups_cleanup(struct kafka_request *req)
 {
     struct lookups *lookups = req->state_of_api;
-    for (uint32_t i = 0; i < lookups->group_count; i++)
-        if (lookups->groups[i].submitted)
-            group_op_release(&lookups->groups[i].op);
+    for (uint32_t i = 0; i < lookups->next; i++)
+        group_op_release(&lookups->groups[i].op);
 }
 
 /* Names (resolved from ids at need) and partitions, flat. False: the arena is full. */
@@ -298,15 +306,7 @@ void kafka_handle_offset_fetch(struct kafka_request *req)
         kafka_request_reject(req, "no_memory");
         return;
     }
-    if (lookups->group_count == 0) {
-        lookups_answer(lookups);
-        return;
-    }
     req->state_of_api = lookups;
     req->cleanup = lookups_cleanup;
-    uint32_t count = lookups->waiting = lookups->group_count;
-    for (uint32_t i = 0; i < count; i++) {
-        lookups->groups[i].submitted = true;
-        group_submit(req->ks->gs, &lookups->groups[i].op);
-    }
+    lookups_next(lookups);
 }
