@@ -42,6 +42,7 @@ struct json_scan {
     struct json_index index;
     struct slice text;
     uint32_t at;      /* next token */
+    uint32_t event;   /* first token of the event being read */
     size_t consumed;  /* bytes done with */
     struct slice row; /* of the last event */
 
@@ -549,6 +550,20 @@ static enum json_step step_failed(struct json_scan *scan, size_t start, const ch
     return step_bad(scan, line_end == SIZE_MAX ? scan->text.len : line_end + 1, ret_error);
 }
 
+/* Between events no string is open; from there to where the bad one ends every quote turns that. */
+bool json_scan_resume(struct json_scan *scan)
+{
+    bool in_string = false;
+    uint32_t at = scan->event;
+
+    for (; at < scan->index.count && scan->index.pos[at] < scan->consumed; at++)
+        in_string ^= token(scan, at) == '"';
+    if (in_string)
+        return false;
+    scan->at = at;
+    return true;
+}
+
 /* Steps over what stands between events. false: nothing is left, or the text is bad (error set). */
 static bool step_to_event(struct json_scan *scan)
 {
@@ -589,7 +604,9 @@ static bool other_skip(struct json_scan *scan)
 enum json_step json_scan_next(struct json_scan *scan, struct json_cell *cells, size_t stride,
                               const char **ret_error)
 {
-    if (!step_to_event(scan)) {
+    bool found = step_to_event(scan);
+    scan->event = scan->at;
+    if (!found) {
         if (scan->error != NULL)
             return step_failed(scan, scan->index.pos[scan->at], ret_error);
         scan->consumed = scan->text.len;

@@ -71,10 +71,13 @@ MUST_CHECK bool json_scan_begin(struct json_scan *scan, struct slice text);
 void json_scan_reset(struct json_scan *scan);
 /*
  * The next event: cells[column * stride] gets its values. ret_error: what is wrong with a bad one.
- * After JSON_STEP_BAD json_scan_at tells where to go on, by a new json_scan_begin.
+ * After JSON_STEP_BAD json_scan_at tells where to go on: by json_scan_resume, or a new json_scan_begin.
  */
 enum json_step json_scan_next(struct json_scan *scan, struct json_cell *cells, size_t stride,
                               const char **ret_error);
+/* After JSON_STEP_BAD: goes on in the same text, without a new index of it. false: the bad event has
+ * left a string open where it ends, so that the index is wrong from there. */
+bool json_scan_resume(struct json_scan *scan);
 /* Bytes of the text consumed: the start of the unfinished event after JSON_STEP_MORE. */
 size_t json_scan_at(const struct json_scan *scan);
 /* Source of the event that json_scan_next has just returned. */

@@ -367,7 +367,7 @@ static void count_bad(struct exec_query *query, const char *error)
     query->counts.bad_text[len] = '\0';
 }
 
-/* A window of text for the scanner: after a bad event a small one, since each costs a new index. */
+/* A window of text for the scanner: a small one after a bad event that needs a new index. */
 struct feed {
     struct slice text;
     size_t at;
@@ -391,6 +391,10 @@ static enum err feed_step(struct exec_query *query, struct node_state *node, str
 {
     bool whole = feed_whole(feed);
 
+    if (step == JSON_STEP_BAD && json_scan_resume(node->scan)) {
+        count_bad(query, error);
+        return ERR_OK;
+    }
     feed->at += json_scan_at(node->scan);
     if (step == JSON_STEP_BAD) {
         count_bad(query, error);

@@ -4,6 +4,7 @@
  * lone surrogates and NUL characters, keeps the first of equal names, and stops at its own depth.
  */
 #include "base/numtext.h"
+#include "codec/json_index.h"
 #include "codec/json_scan.h"
 #include "fuzz.h"
 #include "json_oracle.h"
@@ -124,6 +125,57 @@ static void scan_loosely(struct arena *arena, struct slice text, struct slice na
     json_scan_destroy(scan);
 }
 
+/* The steps of a whole text as letters, bad events passed over by a new index, or without where that is possible. */
+static void scan_steps(struct arena *arena, struct slice text, bool resume, struct bytebuf *out)
+{
+    struct json_scan *scan = json_scan_create(arena, JSON_LEVEL_CHECKED);
+    FUZZ_CHECK(scan && json_scan_want(scan, NULL, 0) == 0 && json_scan_begin(scan, text));
+    struct json_cell cell;
+    const char *error = NULL;
+    enum json_step step = JSON_STEP_ROW;
+    while (step == JSON_STEP_ROW || step == JSON_STEP_BAD) {
+        step = json_scan_next(scan, &cell, 1, &error);
+        bytebuf_append_byte(out, "rbme"[step]);
+        if (step == JSON_STEP_ROW)
+            bytebuf_append_slice(out, json_cell_source(&cell));
+        if (step != JSON_STEP_BAD || (resume && json_scan_resume(scan)))
+            continue;
+        FUZZ_CHECK(json_scan_at(scan) > 0 || text.len == 0);
+        text = slice_sub(text, json_scan_at(scan), SIZE_MAX);
+        FUZZ_CHECK(json_scan_begin(scan, text));
+    }
+    json_scan_destroy(scan);
+}
+
+/* Going on behind bad events in the same index changes nothing, and all kernels make the same index. */
+static void check_ways(struct arena *arena, struct slice text)
+{
+    struct bytebuf anew;
+    struct bytebuf resumed;
+    bytebuf_init(&anew, 4 * text.len + 64);
+    bytebuf_init(&resumed, 4 * text.len + 64);
+    scan_steps(arena, text, false, &anew);
+    scan_steps(arena, text, true, &resumed);
+    FUZZ_CHECK(slice_equal(bytebuf_slice(&anew), bytebuf_slice(&resumed)));
+    bytebuf_deinit(&anew);
+    bytebuf_deinit(&resumed);
+    struct json_index plain;
+    json_index_init(&plain);
+    FUZZ_CHECK(json_index_build_with(&plain, text, JSON_KERNEL_PORTABLE));
+    for (int kernel = JSON_KERNEL_SSE42; kernel <= JSON_KERNEL_AVX2; kernel++) {
+        struct json_index index;
+        json_index_init(&index);
+        if (json_index_build_with(&index, text, (enum json_kernel)kernel))
+            FUZZ_CHECK(index.count == plain.count &&
+                       memcmp(index.pos, plain.pos, plain.count * sizeof(uint32_t)) == 0 &&
+                       index.has_backslash == plain.has_backslash &&
+                       index.has_high == plain.has_high && index.has_control == plain.has_control &&
+                       index.has_open_string == plain.has_open_string);
+        json_index_deinit(&index);
+    }
+    json_index_deinit(&plain);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct slice text = fuzz_copy(slice_make(data, size));
@@ -160,6 +212,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         json_oracle_free(document);
     json_scan_destroy(scan);
     scan_loosely(arena, text, names[0]);
+    check_ways(arena, text);
     arena_destroy(arena);
     fuzz_free(text);
     return 0;

@@ -56,7 +56,7 @@ static void test_kernels(void **state)
 }
 
 /* Rows of text as "a|b;": the cells of two paths, by their source; "!" for each bad event, "+" for more. */
-static void scan_text(const char *text, enum json_level level, char *out, size_t cap)
+static void scan_text(const char *text, enum json_level level, bool resume, char *out, size_t cap)
 {
     struct arena *arena = arena_create(NULL, "test", 1 << 20);
     struct json_scan *scan = json_scan_create(arena, level);
@@ -84,6 +84,8 @@ static void scan_text(const char *text, enum json_level level, char *out, size_t
                 cells[1].kind ? (const char *)y.data : "-");
         } else if (step == JSON_STEP_BAD) {
             len += (size_t)snprintf(out + len, cap - len, "!");
+            if (resume && json_scan_resume(scan))
+                continue;
             rest = slice_sub(rest, json_scan_at(scan), rest.len);
             assert_true(json_scan_begin(scan, rest));
         } else if (step == JSON_STEP_MORE) {
@@ -97,10 +99,12 @@ static void scan_text(const char *text, enum json_level level, char *out, size_t
 static void expect_rows(const char *text, const char *want)
 {
     char got[1000];
-    scan_text(text, JSON_LEVEL_CHECKED, got, sizeof(got));
-    assert_string_equal(got, want);
-    scan_text(text, JSON_LEVEL_STRICT, got, sizeof(got));
-    assert_string_equal(got, want);
+    for (int resume = 0; resume < 2; resume++) {
+        scan_text(text, JSON_LEVEL_CHECKED, resume, got, sizeof(got));
+        assert_string_equal(got, want);
+        scan_text(text, JSON_LEVEL_STRICT, resume, got, sizeof(got));
+        assert_string_equal(got, want);
+    }
 }
 
 static void test_projection(void **state)
@@ -136,6 +140,9 @@ static void test_recovery(void **state)
     expect_rows("{\"a\":\"\\q\"}\n{\"a\":1}", "!1|-;");
     expect_rows("{\"a\":1,}\n{\"a\":1}", "!1|-;");
     expect_rows("[{\"a\":1},]\n{\"a\":2}", "1|-;!2|-;");
+    expect_rows("[5,{\"a\":1},\"x\",{\"a\":2}]", "!1|-;!2|-;");
+    expect_rows("{\"a\":\"\\\"\n{\"a\":1}\n{\"a\":2}", "!1|-;2|-;");
+    expect_rows("{\"a\":1 \"\n{\"b\":{\"c\":\"q\"}}\n{\"a\":2}", "!-|\"q\";2|-;");
     expect_rows("{\"a\":1", "+");
     expect_rows("{\"a\":\"x", "+");
 }
@@ -144,11 +151,11 @@ static void test_recovery(void **state)
 static void test_levels(void **state)
 {
     char got[100];
-    scan_text("{\"a\":1,\"x\":tru}", JSON_LEVEL_STRICT, got, sizeof(got));
+    scan_text("{\"a\":1,\"x\":tru}", JSON_LEVEL_STRICT, true, got, sizeof(got));
     assert_string_equal(got, "!");
-    scan_text("{\"a\":1,\"x\":tru}", JSON_LEVEL_CHECKED, got, sizeof(got));
+    scan_text("{\"a\":1,\"x\":tru}", JSON_LEVEL_CHECKED, true, got, sizeof(got));
     assert_string_equal(got, "1|-;");
-    scan_text("{\"a\":1,\"x\":[1,]}", JSON_LEVEL_CHECKED, got, sizeof(got));
+    scan_text("{\"a\":1,\"x\":[1,]}", JSON_LEVEL_CHECKED, true, got, sizeof(got));
     assert_string_equal(got, "!");
 }
 
@@ -270,9 +277,9 @@ static void test_cuts(void **state)
     for (size_t len = 1; len < sizeof(text) - 2; len++) {
         memcpy(part, text, len);
         part[len] = '\0';
-        scan_text(part, JSON_LEVEL_CHECKED, got, sizeof(got));
+        scan_text(part, JSON_LEVEL_CHECKED, true, got, sizeof(got));
         assert_string_equal(got, "+");
-        scan_text(part, JSON_LEVEL_STRICT, got, sizeof(got));
+        scan_text(part, JSON_LEVEL_STRICT, true, got, sizeof(got));
         assert_string_equal(got, "+");
     }
 }
