@@ -1,4 +1,7 @@
-"""Jobs: what they read and write at every door, malformed events, restarts, kill -9, refused definitions."""
+"""Jobs: what they read and write at every door, malformed events, restarts, kill -9, refused definitions.
+
+WEIR_CRASH_CYCLES sets how often the server is killed under a job (default 3).
+"""
 import csv
 import io
 import json
@@ -12,6 +15,8 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
+
+CYCLES = int(os.environ.get("WEIR_CRASH_CYCLES", "3"))
 
 
 def call(server, method, path, body=None):
@@ -170,6 +175,7 @@ def test_refused_definitions(server, unique):
     assert refused(server, "POST", f"/{good['name']}/start")[0] == 404
 
 
+@pytest.mark.timeout(120 + 10 * CYCLES)
 def test_resumes_after_kill(start_server, unique):
     """No input event is lost over kill -9; rows may come twice."""
     server = start_server()
@@ -178,10 +184,10 @@ def test_resumes_after_kill(start_server, unique):
     run_job(server, "job", "SELECT i INTO o FROM [in]\nSELECT i INTO b FROM [in]",
             [{"name": "o", "topic": "out"}, {"name": "b", "blob": "cont/o.csv"}])
     sent = 500
-    for cycle in range(3):
+    for cycle in range(CYCLES):
         produce(server, "in", [{"i": sent + i} for i in range(2000)])
         sent += 2000
-        time.sleep(0.02 * cycle)
+        time.sleep(0.02 * (cycle % 8))
         server.kill()
         server.start()
         assert wait(lambda: status(server, "job")["state"] in ("running", "starting", "waiting"))

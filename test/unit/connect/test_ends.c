@@ -550,6 +550,34 @@ static void test_large_rows_fit(void **state)
     end();
 }
 
+/* Behind a batch that is refused nothing of its partition is written: the repetition keeps the order. */
+static void test_nothing_behind_a_failure(void **state)
+{
+    char *half = event_of(400 << 10);
+    char *large = event_of(1100 << 10);
+    start(12);
+    topic_make_new(1);
+    sink_begin(topic_sink_create(rig.broker, shards_get(rig.shards, 0), topic_name), "null");
+    sink_write("{\"a\":1}");
+    sink_write(large);
+    sink_write(half);
+    sink_write("{\"a\":2}");
+    assert_int_equal(sink_commit(), ERR_MESSAGE_TOO_LARGE);
+    assert_non_null(strstr(out.info.text, "output topic 'in'"));
+    sink_end();
+    memset(run.saved, 0, sizeof(run.saved));
+    source_make(JOB_START_EARLIEST);
+    source_open();
+    source_poll();
+    source_take();
+    assert_int_equal(run.count, 1);
+    assert_string_equal(run.values[0], "{\"a\":1}");
+    run.source->ops->destroy(run.source);
+    free(half);
+    free(large);
+    end();
+}
+
 /* Want of memory for a batch fails the commit; after a discard the same rows are written once. */
 static void test_sink_without_memory(void **state)
 {
@@ -745,6 +773,7 @@ int main(void)
         cmocka_unit_test(test_new_partitions),
         cmocka_unit_test(test_positions_that_cannot_be_read),
         cmocka_unit_test(test_large_rows_fit),
+        cmocka_unit_test(test_nothing_behind_a_failure),
         cmocka_unit_test(test_sink_without_memory),
         cmocka_unit_test(test_next_part_after_a_crash),
         cmocka_unit_test(test_deleted_blob),
