@@ -15,8 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crc32c.h"
 #include "blobstore/blobstore.h"
 #include "broker/broker.h"
+#include "codec/compress.h"
 #include "connect/jobs.h"
 #include "front/kafka/kafka.h"
 #include "group/group.h"
@@ -216,6 +218,33 @@ static void wire_nonsense(void *arg, const char *what)
 static const struct kafka_link_ops wire_ops = {wire_produced, wire_id_given, wire_lost,
                                                wire_nonsense};
 
+static void put32(uint8_t *at, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+/* The batch with its records compressed, as clients send it. */
+static struct iobuf_range batch_compress(struct iobuf_range plain, enum compress_kind kind)
+{
+    struct bytebuf body;
+    struct slice records = slice_sub(plain.bytes, BATCH_HEADER_SIZE, plain.bytes.len);
+    bytebuf_init(&body, 1 << 20);
+    if (compress_compress(kind, records, 0, &body) != ERR_OK)
+        abort();
+    size_t size = BATCH_HEADER_SIZE + body.len;
+    struct iobuf *buf = iobuf_create(size);
+    uint8_t *bytes = iobuf_data(buf);
+    memcpy(bytes, plain.bytes.data, BATCH_HEADER_SIZE);
+    memcpy(bytes + BATCH_HEADER_SIZE, body.data, body.len);
+    bytebuf_deinit(&body);
+    iobuf_unref(plain.buf);
+    put32(bytes + 8, (uint32_t)(size - BATCH_PREFIX_SIZE));
+    bytes[22] |= (uint8_t)kind;
+    put32(bytes + 17, crc32c(0, bytes + BATCH_CRC_START, size - BATCH_CRC_START));
+    return (struct iobuf_range){buf, slice_make(bytes, size)};
+}
+
 /* The next events; numbers are used once, whatever becomes of them. */
 static struct iobuf_range batch_make(struct producer *producer)
 {
@@ -234,6 +263,9 @@ static struct iobuf_range batch_make(struct producer *producer)
     }
     producer->batch_end = producer->next;
     batch_builder_finish(&builder, &range);
+    if (random_one_in(&producer->world->random, 3))
+        return batch_compress(range,
+                              (enum compress_kind)(1 + random_below(&producer->world->random, 4)));
     return range;
 }
 
