@@ -24,6 +24,7 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -452,7 +453,7 @@ static void vfs_shm_barrier(sqlite3_file *base)
     struct vfs_file *f = vfs_file_of(base);
     /* A sequentially consistent exchange orders like a fence, and the thread sanitizer knows it. */
     static _Atomic unsigned fence;
-    fence++;
+    atomic_fetch_add(&fence, 1);
     pthread_mutex_lock(&f->vfs->mutex);
     pthread_mutex_unlock(&f->vfs->mutex);
 }
