@@ -350,12 +350,17 @@ def test_forms_of_addresses(peer, hub, form):
 
 
 def test_credit_violation(peer, hub):
-    """More transfers than credit, none of them complete enough to be answered first."""
-    peer.attach(0, hub, False)
-    for number in range(400):
-        peer.transfer(0, number, data(b"x" * 10), settled=True)
-    seen = [peer.receive()[1:3] for _ in range(1)]
-    assert seen[0][0] in (FLOW, DETACH)
+    """Aborted deliveries use credit up too; so many in one write that it cannot be topped up in between."""
+    peer.attach(0, "$cbs", False)
+    out, keep = [], peer.send_raw
+    peer.send_raw = out.append
+    for number in range(2000):
+        peer.transfer(0, number, b"x", more=True)
+        peer.transfer(0, number, b"", first=False, aborted=True)
+    peer.send_raw = keep
+    peer.send_raw(b"".join(out))
+    assert condition_of(peer.receive(DETACH)[2]) == "amqp:link:transfer-limit-exceeded"
+    assert len(peer.attach(1, hub, False)) == 14
 
 
 # ---- sending ----
@@ -398,6 +403,35 @@ def test_aborted_message_is_forgotten(peer, fresh):
     peer.attach(1, source(fresh), True)
     peer.flow(1, 10)
     assert sections(peer.message(1)[1])[0x75] == b"kept"
+
+
+def test_detach_in_the_middle_of_a_message(peer, fresh):
+    """What was not whole is forgotten; the rest of its frames come too late for a link that has gone."""
+    peer.attach(0, f"{fresh}/Partitions/0", False)
+    peer.transfer(0, 0, data(b"x" * 100)[:50], more=True)
+    peer.send(DETACH, [UInt(0), True])
+    assert peer.receive(DETACH)[2] == [0, True, None]
+    peer.transfer(0, 0, data(b"x" * 100)[50:], first=False)
+    peer.attach(0, f"{fresh}/Partitions/0", False, name="again")
+    peer.transfer(0, 1, data(b"kept"))
+    assert peer.receive(DISPOSITION)[2][1] == 1
+    peer.attach(1, source(fresh), True)
+    peer.flow(1, 10)
+    assert sections(peer.message(1)[1])[0x75] == b"kept"
+
+
+def test_transfers_of_two_links_in_turn(peer, fresh):
+    """Frames of two messages alternate; each message is whole."""
+    for handle in (0, 1):
+        peer.attach(handle, f"{fresh}/Partitions/0", False)
+    messages = [data(bytes([65 + handle]) * 3000) for handle in (0, 1)]
+    for start in range(0, len(messages[0]), 500):
+        for handle in (0, 1):
+            peer.transfer(handle, handle, messages[handle][start:start + 500], more=start + 500 < len(messages[0]),
+                          first=start == 0)
+    peer.attach(2, source(fresh), True)
+    peer.flow(2, 10)
+    assert {sections(peer.message(2)[1])[0x75] for _ in range(2)} == {b"A" * 3000, b"B" * 3000}
 
 
 def test_settled_transfers_get_no_answer(peer, fresh):

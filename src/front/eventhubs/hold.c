@@ -127,7 +127,8 @@ bool eh_conn_overdue(struct eh_conn *conn, uint64_t now_us)
         eh_conn_trust(conn);
     if (!passed(now_us, conn->trusted_us, options->token_wait_ms))
         return false;
-    eh_conn_fail(conn, "amqp:unauthorized-access",
+    /* Whoever only let a token run out may come back: clients take the one condition as final. */
+    eh_conn_fail(conn, conn->stranger ? "amqp:unauthorized-access" : "amqp:connection:forced",
                  "The connection has had no valid token for %u milliseconds.",
                  options->token_wait_ms);
     return true;
