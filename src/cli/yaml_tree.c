@@ -9,6 +9,7 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "base/assert.h"
 #include "base/numtext.h"
 
 #define DEPTH_MAX 32
@@ -19,6 +20,8 @@ struct loader {
     const char *path;
     struct err_info *info;
 };
+
+static const char marks_refused[] = "anchors and tags are not allowed";
 
 static enum err complain(struct loader *loader, yaml_mark_t mark, const char *text)
 {
@@ -51,6 +54,9 @@ static enum err load_node(struct loader *loader, yaml_event_t *event, unsigned d
 static enum err load_scalar(struct loader *loader, const yaml_event_t *event,
                             struct yaml_node **ret_node)
 {
+    ASSERT(event->type == YAML_SCALAR_EVENT);
+    if (event->data.scalar.anchor || event->data.scalar.tag)
+        return complain(loader, event->start_mark, marks_refused);
     struct yaml_node *node = make_node(loader, YAML_SCALAR, event->start_mark);
     if (node)
         node->text = arena_strdup(loader->arena,
@@ -104,7 +110,7 @@ static enum err load_entries(struct loader *loader, struct yaml_node *parent, ya
         err = load_entry(loader, parent, &event, depth, tail);
         yaml_event_delete(&event);
         if (err != ERR_OK) {
-            *tail = NULL;
+            *tail = NULL; /* half a node, perhaps */
             return err;
         }
         tail = &(*tail)->next;
@@ -118,12 +124,13 @@ static enum err load_node(struct loader *loader, yaml_event_t *event, unsigned d
     if (depth > DEPTH_MAX)
         return complain(loader, event->start_mark, "nested too deeply");
     if (event->type == YAML_SCALAR_EVENT)
-        return event->data.scalar.anchor || event->data.scalar.tag
-                   ? complain(loader, event->start_mark, "anchors and tags are not allowed")
-                   : load_scalar(loader, event, ret_node);
+        return load_scalar(loader, event, ret_node);
     bool is_map = event->type == YAML_MAPPING_START_EVENT;
     if (!is_map && event->type != YAML_SEQUENCE_START_EVENT)
         return complain(loader, event->start_mark, "aliases are not allowed");
+    if (is_map ? event->data.mapping_start.anchor || event->data.mapping_start.tag
+               : event->data.sequence_start.anchor || event->data.sequence_start.tag)
+        return complain(loader, event->start_mark, marks_refused);
     struct yaml_node *node = make_node(loader, is_map ? YAML_MAP : YAML_LIST, event->start_mark);
     if (!node)
         return complain(loader, event->start_mark, "the document is too large");
@@ -158,13 +165,16 @@ static enum err load_document(struct loader *loader, struct yaml_node **ret_root
 enum err yaml_load(struct arena *arena, const char *path, struct yaml_node **ret_root,
                    struct err_info *info)
 {
+    ASSERT(arena && path && ret_root);
     struct loader loader = {.arena = arena, .path = path, .info = info};
     FILE *file = fopen(path, "rb");
     if (!file)
         return err_info_set(info, err_from_errno(errno), "%s: %s", path, strerror(errno));
-    enum err err = ERR_NO_MEMORY;
+    enum err err = ERR_OK;
     *ret_root = NULL;
-    if (yaml_parser_initialize(&loader.parser)) {
+    if (!yaml_parser_initialize(&loader.parser)) {
+        err = err_info_set(info, ERR_NO_MEMORY, "%s: out of memory", path);
+    } else {
         yaml_parser_set_input_file(&loader.parser, file);
         err = load_document(&loader, ret_root);
         yaml_parser_delete(&loader.parser);
@@ -175,8 +185,10 @@ enum err yaml_load(struct arena *arena, const char *path, struct yaml_node **ret
 
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key)
 {
+    ASSERT(map && key);
     for (const struct yaml_node *node = map->kind == YAML_MAP ? map->first : NULL; node;
          node = node->next) {
+        ASSERT(node->key);
         if (strcmp(node->key->text, key) == 0)
             return node;
     }
@@ -200,6 +212,7 @@ static json_t *scalar_to_json(const struct yaml_node *node)
     return json_string(node->text);
 }
 
+/* The recursion follows the tree, which yaml_load kept to DEPTH_MAX levels. */
 json_t *yaml_to_json(const struct yaml_node *node)
 {
     if (node->kind == YAML_SCALAR)

@@ -57,6 +57,12 @@ static void test_complaints(void **state)
         {"log: {auto_create: maybe}\n", ":1:20: log.auto_create takes true or false"},
         {"- a\n", ":1:1: settings are written 'name: value'"},
         {"host: &a x\n", ":1:7: anchors and tags are not allowed"},
+        {"host: *a\n", ":1:7: aliases are not allowed"},
+        {"&a host: x\n", ":1:1: anchors and tags are not allowed"},
+        {"!!str host: x\n", ":1:1: anchors and tags are not allowed"},
+        {"log: &a {auto_create: true}\n", ":1:6: anchors and tags are not allowed"},
+        {"log: !!map {auto_create: true}\n", ":1:6: anchors and tags are not allowed"},
+        {"host: &a [x]\n", ":1:7: anchors and tags are not allowed"},
         {"", ":1:1: the file is empty"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
