@@ -5,6 +5,7 @@
 #include "cli/yaml_tree.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <yaml.h>
@@ -207,7 +208,8 @@ static json_t *scalar_to_json(const struct yaml_node *node)
         return json_null();
     if (numtext_read_int64(slice_cstr(node->text), &integer))
         return json_integer(integer);
-    if (numtext_read_double(slice_cstr(node->text), &real))
+    /* JSON has no infinities: what no number can hold stays text, and is refused as such. */
+    if (numtext_read_double(slice_cstr(node->text), &real) && isfinite(real))
         return json_real(real);
     return json_string(node->text);
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/config.h"
+#include "cli/yaml_tree.h"
 
 /* Loads text as a settings file; the outcome's message is in info. */
 static enum err load(const char *text, struct config *config, struct err_info *info)
@@ -82,12 +83,45 @@ static void test_depth(void **state)
     assert_int_equal(load(text, &config, &info), ERR_INVALID_CONFIG);
 }
 
+/* Plain words become what they look like; a number that no double holds stays a word. */
+static void test_json(void **state)
+{
+    static const struct {
+        const char *yaml, *json;
+    } cases[] = {
+        {"a: 1e999\n", "{\"a\":\"1e999\"}"},
+        {"a: -1e999\n", "{\"a\":\"-1e999\"}"},
+        {"a: 9223372036854775808\n", "{\"a\":9.2233720368547758e18}"},
+        {"a: [1, -2, 0.5, true, null, ~, '1', x]\n",
+         "{\"a\":[1,-2,0.5,true,null,null,\"1\",\"x\"]}"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char path[] = "/tmp/weir-config-XXXXXX";
+        int fd = mkstemp(path);
+        assert_int_equal(write(fd, cases[i].yaml, strlen(cases[i].yaml)),
+                         (ssize_t)strlen(cases[i].yaml));
+        close(fd);
+        struct arena *arena = arena_create(NULL, "test", 1u << 20);
+        struct yaml_node *root;
+        struct err_info info;
+        assert_int_equal(yaml_load(arena, path, &root, &info), ERR_OK);
+        unlink(path);
+        json_t *json = yaml_to_json(root);
+        char *text = json_dumps(json, JSON_COMPACT);
+        assert_string_equal(text, cases[i].json);
+        free(text);
+        json_decref(json);
+        arena_destroy(arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sections),
         cmocka_unit_test(test_complaints),
         cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
