@@ -31,12 +31,14 @@ void web_conn_close(struct web_conn *conn)
 
 static void conn_on_data(struct stream *stream, void *arg)
 {
+    ASSERT(((struct web_conn *)arg)->stream == stream);
     web_conn_advance(arg);
 }
 
 static void conn_on_drain(struct stream *stream, void *arg)
 {
     struct web_conn *conn = arg;
+    ASSERT(conn->stream == stream);
     if (conn->state == WEB_CONN_BUSY)
         web_request_room(conn->req, ERR_OK);
 }
@@ -50,11 +52,16 @@ static void conn_on_eof(struct stream *stream, void *arg)
     web_conn_advance(conn);
 }
 
+/*
+ * A request in the hands of a handler outlives its connection: the handler may wait for a disk and
+ * must find what it writes to.
+ */
 static void conn_on_close(struct stream *stream, enum err reason, void *arg)
 {
     struct web_conn *conn = arg;
     struct web_shard *part = conn->owner;
-    ASSERT(!conn->advancing);
+    ASSERT(!conn->advancing && conn->req);
+    ASSERT(atomic_load_explicit(&part->server->connections, memory_order_relaxed) > 0);
     if (conn->state == WEB_CONN_BUSY)
         web_request_lost(conn->req); /* the handler frees it */
     else
@@ -103,6 +110,10 @@ static struct web_conn *conn_create(struct web_shard *part, struct conn *raw)
     return conn;
 }
 
+/*
+ * The limit is counted before the connection is made, over all shards: two accepts at once must not
+ * both pass the last place.
+ */
 void web_conn_accept(struct shard *shard, struct conn *raw, void *arg)
 {
     struct web_server *server = arg;
@@ -153,6 +164,7 @@ void web_conn_refuse(struct web_conn *conn, const struct http_refusal *refusal)
 /* A complete head is at the front of the input: makes it a request. */
 static void conn_begin_request(struct web_conn *conn, struct slice bytes)
 {
+    ASSERT(conn->state == WEB_CONN_HEAD && bytes.len > 0);
     struct web_request *req = conn->req;
     const struct web_config *config = &conn->owner->server->config;
     struct http_refusal refusal;
@@ -185,6 +197,7 @@ static void conn_begin_request(struct web_conn *conn, struct slice bytes)
 /* Looks for a head; false: no more to do now. */
 static bool conn_advance_head(struct web_conn *conn)
 {
+    ASSERT(conn->req->answer == WEB_ANSWER_NONE && !conn->req->conn);
     if (conn->close_after) {
         web_conn_close(conn);
         return false;
@@ -252,6 +265,7 @@ static bool conn_advance_body(struct web_conn *conn)
 
 bool web_conn_reading(const struct web_conn *conn)
 {
+    ASSERT(conn->req);
     const struct web_request *req = conn->req;
     return conn->state == WEB_CONN_BUSY && req->body_started && !req->body_over && req->window > 0;
 }
@@ -259,6 +273,7 @@ bool web_conn_reading(const struct web_conn *conn)
 /* Holds the sender back while nobody wants the input, by leaving it in the kernel. */
 static void conn_set_flow(struct web_conn *conn)
 {
+    ASSERT(conn->state != WEB_CONN_CLOSING);
     bool pause = conn->state == WEB_CONN_BUSY && !web_conn_reading(conn);
     if (pause == conn->paused)
         return;
@@ -273,6 +288,7 @@ void web_conn_advance(struct web_conn *conn)
 {
     if (conn->advancing)
         return;
+    ASSERT(conn->req);
     conn->advancing = true;
     bool more = true;
     while (more) {
@@ -296,6 +312,11 @@ void web_conn_advance(struct web_conn *conn)
         conn_set_flow(conn);
 }
 
+/*
+ * The next head is behind what is left of this body. After Expect: 100-continue without a start the
+ * client may send the body or leave it, so that nothing behind it can be told apart: the connection
+ * closes.
+ */
 void web_conn_request_done(struct web_conn *conn)
 {
     ASSERT(conn->state == WEB_CONN_BUSY);
@@ -315,6 +336,7 @@ void web_conn_request_done(struct web_conn *conn)
 
 void web_conn_stop(struct web_conn *conn)
 {
+    ASSERT(conn->owner->stopping);
     conn->close_after = true;
     if (conn->state == WEB_CONN_HEAD || conn->state == WEB_CONN_DRAIN)
         web_conn_close(conn);

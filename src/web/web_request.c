@@ -21,6 +21,7 @@
 
 struct web_request *web_request_create(struct web_shard *owner)
 {
+    ASSERT(owner->server->config.arena_limit > 0);
     struct web_request *req = calloc(1, sizeof(*req));
     if (!req)
         return NULL;
@@ -60,16 +61,19 @@ void web_request_reset(struct web_request *req)
 
 const struct http_head *web_head(const struct web_request *req)
 {
+    ASSERT(req);
     return &req->head;
 }
 
 struct arena *web_arena(const struct web_request *req)
 {
+    ASSERT(req->arena);
     return req->arena;
 }
 
 struct shard *web_shard(const struct web_request *req)
 {
+    ASSERT(req->owner);
     return req->owner->shard;
 }
 
@@ -122,6 +126,10 @@ void web_body_window(struct web_request *req, size_t bytes)
         web_conn_advance(req->conn);
 }
 
+/*
+ * Only as much content as the window allows is looked at; framing bytes are never held back, since
+ * nobody has to take them.
+ */
 size_t web_request_feed(struct web_request *req, struct slice input, bool *ret_blocked)
 {
     ASSERT(req->body_started && !req->body_over);
@@ -164,6 +172,7 @@ static void collect_data(struct web_request *req, struct slice bytes, void *arg)
 
 static void collect_end(struct web_request *req, enum err err, void *arg)
 {
+    ASSERT(req->on_collect);
     req->on_collect(req, err, bytebuf_slice(&req->collected), req->collect_arg);
 }
 
@@ -214,6 +223,7 @@ static void request_finish(struct web_request *req)
 static void decide_close(struct web_request *req)
 {
     struct web_conn *conn = req->conn;
+    ASSERT(conn);
     const struct http_body *body = &req->body;
     bool unread = body->state != HTTP_BODY_NONE && body->state != HTTP_BODY_END;
     if (unread && req->head.expect_continue && !req->body_started)
@@ -246,6 +256,7 @@ static void send_head(struct web_request *req, uint64_t length)
 
 void web_send(struct web_request *req, struct slice body)
 {
+    ASSERT(body.data || body.len == 0);
     send_head(req, body.len);
     if (req->conn && req->head.method != HTTP_METHOD_HEAD && body.len > 0)
         stream_write(req->conn->stream, body);
@@ -288,6 +299,7 @@ bool web_stream_ready(struct web_request *req, web_end_fn fn, void *arg)
 
 void web_request_room(struct web_request *req, enum err err)
 {
+    ASSERT(req->answer == WEB_ANSWER_STREAM || !req->on_room);
     web_end_fn fn = req->on_room;
     if (!fn)
         return;
@@ -295,6 +307,7 @@ void web_request_room(struct web_request *req, enum err err)
     fn(req, err, req->room_arg);
 }
 
+/* An answer shorter than its Content-Length can only be told by ending the connection. */
 void web_stream_end(struct web_request *req)
 {
     ASSERT(req->answer == WEB_ANSWER_STREAM);
