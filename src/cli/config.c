@@ -1,9 +1,23 @@
+/*
+ * Role: the table of the server's settings, and the file that changes them.
+ *
+ *     name "kafka.port" -> kind, place in struct config, default, range, text for people
+ *
+ * Invariants
+ * (1) Defaults pass the checks that values of a file have to pass: they take the same way.
+ * (2) The file is the only source of dotted names; a section is what stands before the dot.
+ *
+ * Ownership and shard: boot, one thread. Texts lie in the caller's arena.
+ *
+ * Failure modes: ERR_INVALID_CONFIG with file, line and column, and the nearest known name.
+ */
 #include "cli/config.h"
 
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/nearest.h"
 #include "base/numtext.h"
 #include "cli/args.h"
@@ -86,6 +100,7 @@ static const struct setting settings[] = {
 
 static bool assign(struct config *config, const struct setting *setting, const char *text)
 {
+    ASSERT(text && setting->place < sizeof(*config));
     void *place = (char *)config + setting->place;
     switch (setting->kind) {
     case SETTING_TEXT:
@@ -117,6 +132,7 @@ void config_defaults(struct config *config)
 
 static const struct setting *find(const char *name)
 {
+    ASSERT(name);
     for (size_t i = 0; i < SETTINGS; i++) {
         if (strcmp(settings[i].name, name) == 0)
             return &settings[i];
@@ -127,6 +143,7 @@ static const struct setting *find(const char *name)
 /* A section is the part of names before the dot. */
 static bool is_section(const char *name)
 {
+    ASSERT(name[0]);
     size_t len = strlen(name);
     for (size_t i = 0; i < SETTINGS; i++) {
         if (strncmp(settings[i].name, name, len) == 0 && settings[i].name[len] == '.')
@@ -138,6 +155,7 @@ static bool is_section(const char *name)
 static enum err unknown_key(const char *path, const struct yaml_node *node, const char *name,
                             struct err_info *info)
 {
+    ASSERT(node->key && !find(name));
     const char *names[SETTINGS];
     for (size_t i = 0; i < SETTINGS; i++)
         names[i] = settings[i].name;
@@ -159,10 +177,16 @@ static enum err wrong_value(const char *path, const struct yaml_node *node,
                         setting->kind == SETTING_BOOL ? "true or false" : "a text");
 }
 
+/*
+ * Sections are one level deep, and so is the recursion. A key with nothing behind it is refused: read
+ * as an empty text, `host:` would open all interfaces.
+ */
 static enum err load_map(struct config *config, const char *path, const struct yaml_node *map,
                          const char *section, struct err_info *info)
 {
+    ASSERT(map->kind == YAML_MAP);
     for (const struct yaml_node *node = map->first; node; node = node->next) {
+        ASSERT(node->key);
         char name[128];
         snprintf(name, sizeof(name), "%s%s%s", section, section[0] ? "." : "", node->key->text);
         const struct setting *setting = find(name);
@@ -171,7 +195,8 @@ static enum err load_map(struct config *config, const char *path, const struct y
             err = load_map(config, path, node, name, info);
         else if (!setting)
             err = unknown_key(path, node, name, info);
-        else if (node->kind != YAML_SCALAR || !assign(config, setting, node->text))
+        else if (node->kind != YAML_SCALAR || (node->plain && !node->text[0]) ||
+                 !assign(config, setting, node->text))
             err = wrong_value(path, node, setting, info);
         if (err != ERR_OK)
             return err;
@@ -182,6 +207,7 @@ static enum err load_map(struct config *config, const char *path, const struct y
 enum err config_load(struct config *config, struct arena *arena, const char *path,
                      struct err_info *info)
 {
+    ASSERT(config && arena && path);
     struct yaml_node *root;
     enum err err = yaml_load(arena, path, &root, info);
     if (err != ERR_OK)

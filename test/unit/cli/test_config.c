@@ -64,6 +64,8 @@ static void test_complaints(void **state)
         {"log: &a {auto_create: true}\n", ":1:6: anchors and tags are not allowed"},
         {"log: !!map {auto_create: true}\n", ":1:6: anchors and tags are not allowed"},
         {"host: &a [x]\n", ":1:7: anchors and tags are not allowed"},
+        {"host:\n", ":1:6: host takes a text"}, /* not the empty one, which means all interfaces */
+        {"kafka:\n  port:\n", ":2:8: kafka.port takes a number from 0 to 65535"},
         {"", ":1:1: the file is empty"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
