@@ -17,6 +17,7 @@
 
 static void print_help(const struct arg_command *command)
 {
+    ASSERT(command->name && command->summary && command->operand);
     printf("usage: weir %s%s%s%s%s\n\n%s\n", command->name,
            command->options[0].name ? " [options]" : "", command->operand[0] ? " " : "",
            command->operand, "", command->summary);
@@ -50,6 +51,7 @@ int args_wrong(const struct arg_command *command, const char *format, ...)
 
 static bool choice_allowed(const char *choices, const char *text)
 {
+    ASSERT(choices && text);
     size_t len = strlen(text);
     for (const char *at = choices; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL) {
         if (strncmp(at, text, len) == 0 && (at[len] == '|' || at[len] == '\0'))
@@ -131,6 +133,7 @@ static enum args_result parse_option(const struct arg_command *command, int argc
                                      int *at)
 {
     char *text = argv[*at];
+    ASSERT(*at < argc && text[0] == '-' && text[1]);
     bool is_long = text[1] == '-';
     char *name = text + (is_long ? 2 : 1);
     char *equals = is_long ? strchr(name, '=') : NULL;
@@ -162,6 +165,7 @@ static enum args_result parse_option(const struct arg_command *command, int argc
 enum args_result args_parse(const struct arg_command *command, int argc, char **argv,
                             struct arg_operands *ret_operands)
 {
+    ASSERT(command->options && command->operands_min <= command->operands_max);
     size_t operands = 0;
     bool only_operands = false;
     for (int i = 0; i < argc; i++) {
@@ -189,7 +193,8 @@ enum args_result args_parse(const struct arg_command *command, int argc, char **
                    command->operand[0] ? command->operand : "none");
         return ARGS_WRONG;
     }
-    ret_operands->items = argv;
+    ASSERT(operands <= (size_t)argc);
+    ret_operands->items = argv; /* operands were moved to the front, over what has been read */
     ret_operands->count = operands;
     return ARGS_OK;
 }

@@ -1,3 +1,17 @@
+/*
+ * Role: where a command finds its server, and one call of the admin port.
+ *
+ * An address comes from the option, else from the environment, else it is the default's. A call is
+ * one request on a connection of its own: commands make few, and none that wait for each other.
+ *
+ * Invariants
+ * (1) Proxies of the environment are not asked: the admin port is on this machine.
+ * (2) An answer is kept up to ANSWER_MAX and no further.
+ *
+ * Ownership and shard: one thread; the caller frees the answer.
+ *
+ * Failure modes: reported on stderr, once, in words of the server where it gave any.
+ */
 #include "cli/endpoint.h"
 
 #include <ctype.h>
@@ -10,6 +24,7 @@
 
 const char *endpoint_address(const char *option, const char *variable, const char *fallback)
 {
+    ASSERT(variable && fallback);
     if (option)
         return option;
     const char *value = getenv(variable);
@@ -18,6 +33,7 @@ const char *endpoint_address(const char *option, const char *variable, const cha
 
 void endpoint_escape(struct bytebuf *out, const char *text)
 {
+    ASSERT(text);
     for (const char *at = text; *at; at++) {
         unsigned char c = (unsigned char)*at;
         if (isalnum(c) || strchr("-._~", c))
@@ -51,6 +67,7 @@ static void report(const char *address, long status, const struct bytebuf *answe
 static CURL *prepare(const char *url, const char *method, const char *text,
                      struct curl_slist *headers, struct bytebuf *answer)
 {
+    ASSERT(url && method && answer);
     CURL *curl = curl_easy_init();
     if (!curl)
         return NULL;
@@ -70,6 +87,7 @@ static CURL *prepare(const char *url, const char *method, const char *text,
 int endpoint_admin_call(const char *address, const char *method, const char *path,
                         const json_t *body, json_t **ret_answer)
 {
+    ASSERT(address && path[0] == '/' && ret_answer);
     struct bytebuf url, answer;
     bytebuf_init(&url, 8192);
     bytebuf_init(&answer, ANSWER_MAX);

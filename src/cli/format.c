@@ -1,9 +1,22 @@
+/*
+ * Role: records as text, by the letters of a format or as JSON.
+ *
+ * Escapes are taken out once, before the first record; what is left is copied byte for byte, and
+ * the letters behind percent signs are looked up per record. Keys and values may hold any bytes:
+ * they are written as they are, and only JSON asks for UTF-8.
+ *
+ * Ownership and shard: one thread; records are the library's.
+ *
+ * Failure modes: a wrong escape or letter is found before anything is written.
+ */
 #include "cli/format.h"
 
 #include <ctype.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <string.h>
+
+#include "base/assert.h"
 
 static int hex_digit(char c)
 {
@@ -38,6 +51,7 @@ bool format_unescape(const char *text, struct bytebuf *out, const char **ret_wro
 
 const char *format_check(struct slice format)
 {
+    ASSERT(format.data || format.len == 0);
     for (size_t i = 0; i < format.len; i++) {
         if (format.data[i] != '%')
             continue;
@@ -104,6 +118,8 @@ static void write_letter(FILE *out, char letter, const rd_kafka_message_t *messa
 
 void format_write(FILE *out, struct slice format, const rd_kafka_message_t *message)
 {
+    ASSERT(out);
+    DASSERT(!format_check(format)); /* once per record: the command checked it */
     for (size_t i = 0; i < format.len; i++) {
         if (format.data[i] == '%' && i + 1 < format.len)
             write_letter(out, (char)format.data[++i], message);
@@ -154,6 +170,7 @@ static json_t *json_headers(const rd_kafka_message_t *message)
 
 void format_write_json(FILE *out, const rd_kafka_message_t *message)
 {
+    ASSERT(out && message->rkt);
     rd_kafka_timestamp_type_t type;
     int64_t timestamp = rd_kafka_message_timestamp(message, &type);
     json_t *object = json_object();

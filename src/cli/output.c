@@ -1,3 +1,16 @@
+/*
+ * Role: lists and objects on standard output, for people or for programs.
+ *
+ *     table   columns as wide as their widest cell, the last one ragged
+ *     json    one document          jsonl   an object a line
+ *
+ * Invariants
+ * (1) Numbers are printed so that they read back the same: 17 digits.
+ * (2) A command whose output could not be written ends with status 1: a full disk behind a pipe
+ *     must not look like success.
+ *
+ * Ownership and shard: one thread. Failure modes: those of standard output.
+ */
 #include "cli/output.h"
 
 #include <stdbool.h>
@@ -45,7 +58,8 @@ static void print_cell(const char *text, size_t width, bool last)
 static void print_table(const json_t *rows, const char *const *columns, size_t count)
 {
     size_t width[COLUMNS_MAX];
-    ASSERT(count <= COLUMNS_MAX);
+    ASSERT(count > 0 && count <= COLUMNS_MAX);
+    ASSERT(json_is_array(rows));
     for (size_t i = 0; i < count; i++) {
         width[i] = strlen(columns[i]);
         for (size_t row = 0; row < json_array_size(rows); row++) {
@@ -68,6 +82,7 @@ static void print_table(const json_t *rows, const char *const *columns, size_t c
 
 int output_rows(const char *format, const json_t *rows, const char *const *columns, size_t count)
 {
+    ASSERT(format && columns && count > 0);
     if (strcmp(format, "json") == 0) {
         print_json(rows, JSON_INDENT(2));
     } else if (strcmp(format, "jsonl") == 0) {
@@ -81,6 +96,7 @@ int output_rows(const char *format, const json_t *rows, const char *const *colum
 
 int output_object(const char *format, const json_t *object)
 {
+    ASSERT(format && object);
     if (strcmp(format, "table") != 0) {
         print_json(object, strcmp(format, "json") == 0 ? JSON_INDENT(2) : JSON_COMPACT);
         return finish();

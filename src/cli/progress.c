@@ -1,9 +1,20 @@
+/*
+ * Role: one line on stderr that says how far a long command is.
+ *
+ * Only on a terminal, only after two seconds, and at most five times a second: a log file gets no
+ * carriage returns, and a quick command no flicker. Time is the monotonic clock's; a line that was
+ * drawn is wiped before other output.
+ *
+ * Ownership and shard: one thread. Failure modes: none; what cannot be drawn is not drawn.
+ */
 #include "cli/progress.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/assert.h"
 
 uint64_t progress_clock_ms(void)
 {
@@ -14,6 +25,7 @@ uint64_t progress_clock_ms(void)
 
 void progress_init(struct progress *progress, const char *what, uint64_t total)
 {
+    ASSERT(what);
     *progress = (struct progress){.what = what,
                                   .total = total,
                                   .started_ms = progress_clock_ms(),
@@ -22,6 +34,7 @@ void progress_init(struct progress *progress, const char *what, uint64_t total)
 
 void progress_update(struct progress *progress, uint64_t done)
 {
+    ASSERT(progress->what);
     if (!progress->terminal)
         return;
     uint64_t now = progress_clock_ms();
