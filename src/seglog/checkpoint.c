@@ -29,7 +29,8 @@ static const char checkpoint_magic[] = "weir-checkpoint 1\n";
 
 void checkpoint_encode(const struct checkpoint *checkpoint, struct bytebuf *out)
 {
-    ASSERT(checkpoint->segment.value <= checkpoint->offset.value);
+    ASSERT(checkpoint->segment.value <= checkpoint->offset.value); /* (2) */
+    ASSERT(checkpoint->log_start.value >= 0 && checkpoint->segment.value >= 0);
     size_t from = out->len;
     bytebuf_append_cstr(out, checkpoint_magic);
     bytebuf_printf(out, "start %" PRId64 "\npoint %" PRId64 " %" PRIu64 " %" PRId64 "\n",

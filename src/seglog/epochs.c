@@ -43,21 +43,27 @@ static bool epochs_push(struct epochs *epochs, struct epoch_start row)
     }
     ASSERT(epochs->count < epochs->cap);
     epochs->rows[epochs->count++] = row;
+    ASSERT(epochs->count <= EPOCHS_MAX);
     return true;
 }
 
 bool epochs_note(struct epochs *epochs, struct leader_epoch epoch, struct record_offset offset)
 {
+    ASSERT(offset.value >= 0);
     if (epoch.value < 0)
         return true;
     if (epochs->count > 0 && epochs->rows[epochs->count - 1].epoch.value >= epoch.value)
         return true;
     epochs_rewind(epochs, offset);
+    ASSERT(epochs->count == 0 || /* (1) */
+           (epochs->rows[epochs->count - 1].epoch.value < epoch.value &&
+            record_offset_before(epochs->rows[epochs->count - 1].start, offset)));
     return epochs_push(epochs, (struct epoch_start){epoch, offset});
 }
 
 void epochs_rewind(struct epochs *epochs, struct record_offset end)
 {
+    ASSERT(end.value >= 0 && epochs->count <= epochs->cap);
     while (epochs->count > 0 && !record_offset_before(epochs->rows[epochs->count - 1].start, end))
         epochs->count--;
 }
@@ -65,6 +71,7 @@ void epochs_rewind(struct epochs *epochs, struct record_offset end)
 void epochs_trim(struct epochs *epochs, struct record_offset start)
 {
     uint32_t drop = 0;
+    ASSERT(start.value >= 0);
     while (drop + 1 < epochs->count && !record_offset_before(start, epochs->rows[drop + 1].start))
         drop++;
     if (drop > 0) {
@@ -73,10 +80,13 @@ void epochs_trim(struct epochs *epochs, struct record_offset start)
     }
     if (epochs->count > 0 && record_offset_before(epochs->rows[0].start, start))
         epochs->rows[0].start = start;
+    ASSERT(epochs->count < 2 || /* (1) */
+           record_offset_before(epochs->rows[0].start, epochs->rows[1].start));
 }
 
 void epochs_encode(const struct epochs *epochs, struct bytebuf *out)
 {
+    ASSERT(epochs->count <= EPOCHS_MAX);
     bytebuf_printf(out, "0\n%u\n", epochs->count);
     for (uint32_t i = 0; i < epochs->count; i++)
         bytebuf_printf(out, "%" PRId32 " %" PRId64 "\n", epochs->rows[i].epoch.value,

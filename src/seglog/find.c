@@ -29,6 +29,7 @@ static struct record_offset time_index_find(struct seglog *seglog, const struct 
     char path[SEGLOG_PATH_MAX];
     struct fs_file *file;
     struct record_offset found = find->cold_read.segment;
+    ASSERT(found.value >= 0);
     if (!segment_path(path, seglog->dir, found, ".timeindex") ||
         fs_open(seglog->fs, path, FS_READ, &file, NULL) != ERR_OK)
         return found;
@@ -54,6 +55,7 @@ static struct record_offset time_index_find(struct seglog *seglog, const struct 
         }
     }
     fs_close(file);
+    ASSERT(!record_offset_before(found, find->cold_read.segment));
     return found;
 }
 
@@ -73,6 +75,7 @@ static bool find_in_batch(struct seglog_find *find, struct slice batch, struct b
             !record_offset_before(record.offset, find->cold_read.bound) ||
             record.timestamp_ms < find->wanted_ms)
             continue;
+        ASSERT(!record_offset_before(record.offset, find->from)); /* (1) */
         find->offset = record.offset;
         find->found_timestamp_ms = record.timestamp_ms;
         if (!find->whole || record.timestamp_ms == INT64_MAX)
@@ -89,6 +92,7 @@ static void find_scan(struct seglog_find *find, struct fs_file *file, uint64_t p
     struct slice bytes;
     struct bytebuf scratch;
     const struct seglog_cold *cold = &find->cold_read;
+    ASSERT(pos < cold->end && !find->err);
     bytebuf_init(&scratch, BATCH_INFLATED_MAX);
     walk_init(&walk, file, pos, cold->end, true);
     bool through = false;
@@ -155,6 +159,7 @@ static int64_t written_max_ms(const struct seglog *seglog, uint32_t index)
  * ends. */
 static void find_go(struct seglog *seglog, struct seglog_find *find, uint32_t index)
 {
+    ASSERT(seglog->busy > 0 && index <= seglog->segment_count);
     find->cold_read.segment = record_offset(-1);
     for (; index < seglog->segment_count; index++) {
         struct segment *segment = seglog->segments[index];
@@ -193,6 +198,7 @@ static void find_done(struct work *work)
         find_go(seglog, find, seglog_segment_find(seglog, seglog->start));
         return;
     }
+    ASSERT(find->offset.value < 0 || record_offset_before(find->offset, find->bound)); /* (1) */
     if (find->offset.value >= 0)
         find->epoch = seglog_epoch_at(seglog, find->offset);
     seglog->busy--;
@@ -226,5 +232,6 @@ void seglog_find(struct seglog *seglog, struct seglog_find *find)
     }
     if (find->err)
         index = seglog->segment_count;
+    ASSERT(!record_offset_before(seglog->written, find->bound));
     find_go(seglog, find, index);
 }

@@ -105,6 +105,7 @@ static void delete_run(struct work *work)
 {
     struct seglog_op *op = CONTAINER_OF(work, struct seglog_op, work);
     struct seglog *seglog = op->seglog;
+    ASSERT(!seglog->in_round && !seglog->flushing);
     close_files(seglog);
     char away[SEGLOG_PATH_MAX];
     int n = snprintf(away, sizeof(away), "%s.%" PRIx64 "-delete", seglog->dir, (uint64_t)op->arg);
@@ -126,7 +127,9 @@ static void delete_run(struct work *work)
 static bool retention_says(const struct seglog *seglog, uint32_t index, uint64_t total,
                            int64_t now_ms)
 {
+    ASSERT(index + 1 < seglog->segment_count); /* (1): never the active one */
     const struct segment *segment = seglog->segments[index];
+    ASSERT(segment->finished && segment->bytes <= total);
     const struct seglog_config *config = &seglog->config;
     if (!record_offset_before(seglog->start, seglog->segments[index + 1]->base))
         return true; /* wholly below the log start */
@@ -169,6 +172,7 @@ static void segments_take(struct seglog *seglog, struct seglog_op *op, int64_t n
     ASSERT(seglog->mark_written.segment_count > count && seglog->mark_round.segment_count > count);
     seglog->mark_written.segment_count -= count;
     seglog->mark_round.segment_count -= count;
+    ASSERT(seglog->segment_count > 0);
     op->arg = seglog_active(seglog)->base.value;
     seglog->start = record_offset_max(seglog->start, seglog->segments[0]->base);
     epochs_trim(&seglog->epochs, seglog->start);
@@ -204,6 +208,7 @@ static bool flush_needed(const struct seglog *seglog, const struct seglog_op *op
 
 static void op_files(struct seglog *seglog, struct seglog_op *op, void (*run)(struct work *work))
 {
+    ASSERT(op->step != OP_FILES && op->seglog == seglog);
     op->step = OP_FILES;
     seglog->busy++;
     reactor_work_lane(seglog->commit->reactor, &op->work, WORK_SLOW, run, op_done);
@@ -214,6 +219,7 @@ static void op_step(struct seglog *seglog, struct seglog_op *op)
 {
     if (op->step == OP_FILES || seglog->flushing)
         return;
+    ASSERT(op == seglog->op && (op->kind == OP_RETAIN || op->kind == OP_TRIM));
     int64_t now_ms = reactor_wall_ms(seglog->commit->reactor);
     if (op->step == OP_ASKED) {
         op->step = OP_FLUSHED;
@@ -265,7 +271,9 @@ static void ending_step(struct seglog *seglog, struct seglog_op *op)
         seglog_flush(seglog);
         return;
     }
+    ASSERT(op->kind == OP_CLOSE || op->kind == OP_DELETE);
     tail_clear(seglog);
+    ASSERT(seglog->tail.count == 0 && seglog->pending_bytes == 0); /* (4) */
     op_files(seglog, op, op->kind == OP_CLOSE ? close_run : delete_run);
 }
 

@@ -77,6 +77,7 @@ enum err producers_check(const struct producers *producers, const struct batch_h
     const struct producer *known = producers_get(producers, header->producer_id);
     if (!known)
         return ERR_OK;
+    ASSERT(known->id == header->producer_id && known->count > 0);
     if (header->producer_epoch < known->epoch)
         return err_info_set(info, ERR_INVALID_PRODUCER_EPOCH,
                             "producer %" PRId64 " has epoch %d, the batch %d", known->id,
@@ -139,6 +140,7 @@ static struct producer *producers_make(struct producers *producers, int64_t id)
     if (!producer)
         return NULL;
     producer->id = id;
+    ASSERT(id >= 0);
     if (!map_put(producers->map, slice_make(&id, sizeof(id)), producer)) {
         free(producer);
         return NULL;
@@ -170,6 +172,7 @@ bool producers_note(struct producers *producers, const struct batch_header *head
     struct producer *producer = producers_make(producers, header->producer_id);
     if (!producer)
         return false;
+    ASSERT(producer->id == header->producer_id);
     struct producer_batch batch = {.last_sequence = batch_last_sequence(header),
                                    .delta = header->last_offset_delta,
                                    .last_offset = batch_last_offset(header),
@@ -181,6 +184,7 @@ bool producers_note(struct producers *producers, const struct batch_header *head
 void producers_restore(struct producers *producers, const struct producer *former)
 {
     struct slice key = slice_make(&former->id, sizeof(former->id));
+    ASSERT(former->id >= 0 && former->count <= PRODUCER_BATCHES); /* (1) */
     struct producer *producer = map_get(producers->map, key);
     if (!producer)
         return; /* forgotten since */
@@ -244,6 +248,7 @@ void producers_encode(const struct producers *producers, struct record_offset wr
                       const struct producer_undo *undo, uint32_t undo_count, struct bytebuf *out)
 {
     size_t start = out->len;
+    ASSERT(undo_count == 0 || undo);
     uint8_t *p = bytebuf_reserve(out, SNAPSHOT_HEAD);
     if (!p)
         return;
@@ -257,12 +262,14 @@ void producers_encode(const struct producers *producers, struct record_offset wr
         count += producer_encode(producer_as_of(value, written, undo, undo_count), out);
     if (out->failed)
         return;
+    ASSERT(out->len - start == SNAPSHOT_HEAD + (size_t)count * SNAPSHOT_ENTRY);
     be32_store(out->data + start + 6, count);
     be32_store(out->data + start + 2, crc32c(0, out->data + start + 6, out->len - start - 6));
 }
 
 enum err producers_decode(struct producers *producers, struct slice bytes, struct err_info *info)
 {
+    ASSERT(producers->map);
     if (bytes.len < SNAPSHOT_HEAD || be16_load(bytes.data) != 1)
         return err_info_set(info, ERR_CORRUPT, "producer snapshot of an unknown version");
     if (be32_load(bytes.data + 2) != crc32c(0, bytes.data + 6, bytes.len - 6))

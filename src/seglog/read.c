@@ -42,6 +42,7 @@ void seglog_read_release(struct seglog_read *read)
 /* Adds a batch to the result, merged with the range before it when they touch. False: no room. */
 static bool read_add(struct seglog_read *read, const struct tail_entry *entry)
 {
+    ASSERT(entry->buf && entry->size > 0);
     if (read->range_count > 0) {
         struct iobuf_range *last = &read->ranges[read->range_count - 1];
         if (last->buf == entry->buf && last->bytes.data + last->bytes.len == entry->data) {
@@ -59,6 +60,8 @@ static bool read_add(struct seglog_read *read, const struct tail_entry *entry)
 static void read_tail(struct seglog *seglog, struct seglog_read *read, struct record_offset bound)
 {
     const struct tail *tail = &seglog->tail;
+    ASSERT(tail->count > 0 && !record_offset_before(read->from, tail_at(tail, 0)->base));
+    ASSERT(!record_offset_before(seglog->written, bound)); /* (1) */
     for (uint32_t i = tail_find(tail, read->from); i < tail->count; i++) {
         const struct tail_entry *entry = tail_at(tail, i);
         if (record_offset_before(seglog->written, entry->end) ||
@@ -79,6 +82,7 @@ void cold_prepare(struct seglog *seglog, uint32_t index, struct record_offset fr
 {
     ASSERT(index < seglog->segment_count);
     const struct segment *segment = seglog->segments[index];
+    ASSERT(segment->written <= segment->bytes);
     *ret_cold = (struct seglog_cold){
         .segment = segment->base,
         .next_segment = index + 1 < seglog->segment_count ? seglog->segments[index + 1]->base
@@ -111,6 +115,7 @@ void cold_remember(struct seglog *seglog, const struct seglog_cold *cold,
         return;
     uint32_t slots = sizeof(seglog->hints) / sizeof(seglog->hints[0]);
     uint32_t slot = seglog->hint_next;
+    ASSERT(slot < slots && offset.value >= 0);
     for (uint32_t i = 0; i < slots; i++)
         if (seglog->hints[i].segment.value == cold->segment.value &&
             seglog->hints[i].pos.value == cold->pos.value)
@@ -168,6 +173,7 @@ static struct file_pos cold_index_find(struct seglog *seglog, const struct seglo
         }
     }
     fs_close(file);
+    ASSERT(low <= size / INDEX_ENTRY_SIZE);
     return found.value < cold->end ? found : file_pos(0);
 }
 
@@ -213,6 +219,7 @@ enum err cold_seek(struct seglog *seglog, struct fs_file *file, struct seglog_co
 {
     if (!cold->exact && !cold->indexed)
         cold->pos = cold_index_find(seglog, cold, from);
+    ASSERT(cold->segment.value >= 0);
     enum err err = cold_seek_from(file, cold, cold->pos.value, from, ret_pos, ret_size);
     if (err == ERR_CORRUPT && cold->pos.value > 0) {
         diag(DIAG_WARN, "seglog", "log=%s segment=%" PRId64 " index=misleading", seglog->name,
@@ -245,6 +252,7 @@ static enum err cold_cut(struct seglog_read *read, struct slice bytes, size_t *r
         len += size;
         read->next = batch_end_offset(&header);
     }
+    ASSERT(len <= bytes.len);
     *ret_len = len;
     return ERR_OK;
 }
@@ -283,6 +291,7 @@ static void cold_read_at(struct seglog_read *read, struct fs_file *file, uint64_
     }
     read->ranges[read->range_count++] = (struct iobuf_range){buf, slice_make(iobuf_data(buf), len)};
     read->bytes = len;
+    ASSERT(read->range_count == 1 && pos + len <= cold->end);
     if (pos + len < cold->end) {
         cold->next_pos = file_pos(pos + len);
         cold->next_pos_segment = cold->segment;
@@ -298,6 +307,7 @@ static void cold_run(struct work *work)
         read->err = ERR_OFFSET_OUT_OF_RANGE;
         return;
     }
+    ASSERT(read->range_count == 0);
     read->err = cold_open(read->seglog, cold, &file);
     if (read->err)
         return;
@@ -376,6 +386,7 @@ bool seglog_read(struct seglog *seglog, struct seglog_read *read)
         bound = read->below;
     if (!record_offset_before(read->from, bound))
         return true;
+    ASSERT(seglog->segment_count > 0 && seglog->life == SEGLOG_SERVING);
     const struct tail *tail = &seglog->tail;
     if (tail->count > 0 && !record_offset_before(read->from, tail_at(tail, 0)->base)) {
         read_tail(seglog, read, bound);
@@ -404,6 +415,7 @@ uint64_t seglog_bytes_behind(const struct seglog *seglog, struct record_offset f
         return bytes;
     }
     uint32_t index = seglog_segment_find(seglog, from);
+    ASSERT(index < seglog->segment_count);
     for (uint32_t i = index + 1; i < seglog->segment_count && bytes < limit; i++)
         bytes += seglog->segments[i]->written;
     const struct segment *segment = seglog->segments[index];

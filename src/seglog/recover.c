@@ -85,6 +85,7 @@ static enum err recovery_list(struct recovery *recovery)
         err = err_info_set(recovery->info, ERR_NO_MEMORY, "opening %s", seglog->name);
     if (err)
         return err;
+    ASSERT(recovery->base_count <= recovery->base_cap);
     if (recovery->base_count > 0)
         qsort(recovery->bases, recovery->base_count, sizeof(int64_t), base_compare);
     if (recovery->snapshot_count > 0)
@@ -166,6 +167,7 @@ static enum err recovery_segments(struct recovery *recovery)
         recovery->fresh = true;
     }
     bool found = false;
+    ASSERT(recovery->base_count > 0 && seglog->segment_count == 0);
     for (uint32_t i = 0; i < recovery->base_count; i++) {
         struct segment *segment =
             segment_create(record_offset(recovery->bases[i]), recovery->now_ms);
@@ -190,6 +192,7 @@ static enum err recovery_segments(struct recovery *recovery)
     if (recovery->has_point && !found &&
         recovery->point.offset.value == seglog->segments[0]->base.value)
         found = true; /* everything below was deleted: nothing to trust, nothing lost */
+    ASSERT(seglog->segment_count == recovery->base_count);
     recovery->point_false = recovery->has_point && !found;
     recovery->has_point = recovery->has_point && found;
     if (!recovery->has_point) {
@@ -230,6 +233,7 @@ static enum err recovery_producers(struct recovery *recovery, struct record_offs
     }
     if (good || upto.value == seglog->segments[0]->base.value)
         return ERR_OK;
+    ASSERT(map_count(seglog->producers.map) == 0);
     return recovery_producers_rebuild(recovery, upto);
 }
 
@@ -322,6 +326,7 @@ static enum err recovery_run(struct recovery *recovery)
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < recovery->walk_index && !err; i++)
         err = recovery_trust(recovery, i);
+    ASSERT(recovery->walk_index < seglog->segment_count);
     struct segment *first = seglog->segments[recovery->walk_index];
     bool at_point = recovery->has_point && first->base.value == recovery->point.segment.value;
     uint64_t pos = at_point ? recovery->point.pos.value : 0;
@@ -400,6 +405,8 @@ static enum err recovery_finish(struct recovery *recovery)
         segment->named =
             segment->zeroed > 0; /* the walk synced the folder, or a flush did long ago */
     }
+    ASSERT(err || !record_offset_before(seglog->end, seglog->start));
+    ASSERT(seglog_active(seglog)->bytes == seglog_active(seglog)->zeroed || err); /* (4) */
     seglog->written = seglog->synced = seglog->journaled = seglog->durable_wanted = seglog->end;
     seglog->tail.keep = seglog->end;
     seglog->point = recovery->point;
@@ -411,13 +418,14 @@ static enum err recovery_finish(struct recovery *recovery)
     seglog->epoch = seglog_store_epoch(seglog->commit->store);
     if (seglog->epoch.value <= last.value)
         seglog->epoch = leader_epoch(last.value + 1);
+    ASSERT(seglog->epoch.value > last.value && seglog->epoch.value >= 0);
     return err;
 }
 
 enum err seglog_recover(struct seglog *seglog, const struct seglog_open *open, int64_t now_ms,
                         uint64_t *ret_walked, uint64_t *ret_cut, struct err_info *info)
 {
-    ASSERT(seglog->segment_count == 0);
+    ASSERT(seglog->segment_count == 0 && !seglog->in_round && seglog->tail.count == 0);
     struct recovery recovery = {.seglog = seglog, .now_ms = now_ms, .info = info};
     seglog->snapshots[0] = seglog->snapshots[1] = record_offset(-1);
     enum err err = recovery_folder(&recovery, open->must_exist);
@@ -435,6 +443,7 @@ enum err seglog_recover(struct seglog *seglog, const struct seglog_open *open, i
         err = recovery_finish(&recovery);
     if (!err)
         recovery_clean(&recovery);
+    ASSERT(err || seglog->segment_count > 0);
     *ret_walked = recovery.walked;
     *ret_cut = recovery.cut;
     free(recovery.bases);

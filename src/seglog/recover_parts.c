@@ -186,6 +186,7 @@ enum err recovery_note(struct recovery *recovery, struct segment *segment,
         !epochs_note(&seglog->epochs, header->epoch, header->base_offset))
         return err_info_set(recovery->info, ERR_NO_MEMORY, "opening %s", seglog->name);
     seglog->end = batch_end_offset(header);
+    ASSERT(record_offset_before(header->base_offset, seglog->end));
     return ERR_OK;
 }
 
@@ -194,6 +195,7 @@ static bool index_read(struct seglog *seglog, struct record_offset base, const c
                        uint32_t entry_size, uint8_t **ret_data, size_t *ret_len)
 {
     char path[SEGLOG_PATH_MAX];
+    ASSERT(entry_size > 0 && base.value >= 0);
     *ret_data = NULL;
     if (!segment_path(path, seglog->dir, base, suffix) || !fs_exists(seglog->fs, path) ||
         fs_read_all(seglog->fs, path, INDEX_FILE_MAX, ret_data, ret_len, NULL) != ERR_OK)
@@ -261,6 +263,7 @@ static enum err index_rewrite(struct recovery *recovery, struct segment *segment
     if (!err)
         err = fs_sync(file, recovery->info);
     fs_close(file);
+    ASSERT(part->flushed == 0); /* the file was made anew */
     part->flushed = part->len;
     part->len = part->cap = 0;
     free(part->bytes);
@@ -281,6 +284,7 @@ static enum err index_rebuild(struct recovery *recovery, struct segment *segment
     enum err err = fs_open(seglog->fs, path, FS_READ, &file, recovery->info);
     if (err)
         return err;
+    ASSERT(limit <= segment->zeroed && segment->index.len == 0 && segment->time.len == 0);
     segment->bytes = segment->since_index = 0;
     segment->index.flushed = segment->time.flushed = 0;
     segment->indexed_ms = segment->max_ms = -1;
@@ -328,6 +332,7 @@ enum err recovery_trust(struct recovery *recovery, uint32_t index)
         segment->bytes = segment->zeroed;
         return err;
     }
+    ASSERT(len % INDEX_ENTRY_SIZE == 0 && times_len % TIME_ENTRY_SIZE == 0);
     segment->index.flushed = len;
     segment->time.flushed = times_len;
     segment->max_ms = segment->indexed_ms = segment->first_ms = ms;
@@ -344,6 +349,7 @@ enum err recovery_trust_part(struct recovery *recovery, struct segment *segment,
     int64_t ms = -1, offset = -1;
     uint32_t entries = 0, time_entries = 0;
     enum err err = ERR_OK;
+    ASSERT(recovery->has_point && pos <= segment->zeroed);
     if (index_read(seglog, segment->base, ".index", INDEX_ENTRY_SIZE, &data, &len))
         entries = index_good(data, len, pos);
     else if (pos > seglog->config.index_interval_bytes)
@@ -370,6 +376,7 @@ enum err recovery_trust_part(struct recovery *recovery, struct segment *segment,
 enum err recovery_producers_rebuild(struct recovery *recovery, struct record_offset upto)
 {
     struct seglog *seglog = recovery->seglog;
+    ASSERT(upto.value >= 0 && seglog->segment_count > 0);
     diag(DIAG_WARN, "seglog", "log=%s producers=\"made again\" below=%" PRId64, seglog->name,
          upto.value);
     enum err err = ERR_OK;
@@ -469,6 +476,7 @@ enum err recovery_replay(struct recovery *recovery)
     uint32_t count = 0;
     const struct journal_ref *refs = journal_refs_of(seglog->commit->store, seglog->id, &count);
     struct segment *segment = seglog_active(seglog);
+    ASSERT(!segment->sealed && segment->bytes == segment->zeroed);
     struct fs_file *file = NULL;
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < count && !err; i++) {
@@ -495,6 +503,7 @@ enum err recovery_replay(struct recovery *recovery)
 void recovery_clean(struct recovery *recovery)
 {
     struct seglog *seglog = recovery->seglog;
+    ASSERT(seglog->segment_count > 0 && seglog->synced.value == seglog->end.value);
     if (recovery->suspect) {
         char path[SEGLOG_PATH_MAX];
         int n = snprintf(path, sizeof(path), "%s/weir-suspect", seglog->dir);

@@ -109,7 +109,8 @@ static void segment_time_add(struct segment *segment)
 
 void segment_note(struct segment *segment, const struct batch_header *header, uint32_t interval)
 {
-    ASSERT(!record_offset_before(header->base_offset, segment->base));
+    ASSERT(!record_offset_before(header->base_offset, segment->base)); /* (1) */
+    ASSERT(header->size >= BATCH_HEADER_SIZE);
     struct record_offset last = batch_last_offset(header);
     ASSERT(last.value - segment->base.value <= INT32_MAX);
     if (segment->bytes == 0)

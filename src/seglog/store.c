@@ -42,6 +42,7 @@ bool grow(void **array, uint32_t *cap, uint32_t used, uint32_t count, size_t siz
         return false;
     *array = grown;
     *cap = (uint32_t)next;
+    ASSERT(*cap - used >= count);
     return true;
 }
 
@@ -72,6 +73,7 @@ static enum err generation_step(struct seglog_store *store, struct err_info *inf
         if (!good)
             return err_info_set(info, ERR_CORRUPT, "%s does not hold a count", path);
     }
+    ASSERT(value >= 0 && value < INT32_MAX);
     store->generation = (uint32_t)value;
     char text[32];
     int n = snprintf(text, sizeof(text), "%" PRId64 "\n", value + 1);
@@ -146,6 +148,7 @@ static bool *journals_needed(const struct seglog_store *store)
 
 void seglog_store_recovered(struct seglog_store *store)
 {
+    ASSERT(store->journal_path_count == 0 || store->journal_paths);
     bool *needed = journals_needed(store);
     uint32_t removed = 0;
     for (uint32_t i = 0; needed && i < store->journal_path_count; i++) {

@@ -24,6 +24,7 @@ enum { WALK_STEP = 1024 * 1024 };
 void walk_init(struct walk *walk, struct fs_file *file, uint64_t pos, uint64_t end,
                bool crc_checked)
 {
+    ASSERT(file && pos <= end);
     *walk = (struct walk){
         .file = file, .end = end, .pos = pos, .buf_pos = pos, .crc_checked = crc_checked};
 }
@@ -116,6 +117,7 @@ bool walk_next(struct walk *walk, struct batch_header *ret_header, struct slice 
     }
     *ret_bytes = bytes;
     walk->pos += size;
+    ASSERT(walk->pos <= walk->end && ret_header->size == size); /* (1) */
     return true;
 }
 
@@ -140,6 +142,7 @@ bool walk_next_header(struct walk *walk, struct batch_header *ret_header)
     }
     ret_header->size = size;
     walk->pos += size;
+    ASSERT(walk->pos <= walk->end); /* (1) */
     return true;
 }
 
