@@ -256,6 +256,18 @@ static bool orphan_look(void *arg, const char *name, enum fs_kind kind)
     return true;
 }
 
+/* "....orphan.<digits>": set aside by an earlier start. A topic may have ".orphan." in its name, but
+ * its folders end with a dash and a number. */
+static bool orphan_is_aside(const char *name)
+{
+    static const char mark[] = ".orphan";
+    const char *dot = strrchr(name, '.');
+    size_t front = dot ? (size_t)(dot - name) : 0;
+    size_t len = sizeof(mark) - 1;
+    return front >= len && memcmp(dot - len, mark, len) == 0 && dot[1] &&
+           dot[1 + strspn(dot + 1, "0123456789")] == 0;
+}
+
 /* Renames folders of no topic out of the way (2). */
 static enum err broker_orphans_set_aside(struct broker *broker, struct err_info *info)
 {
@@ -267,7 +279,7 @@ static enum err broker_orphans_set_aside(struct broker *broker, struct err_info 
     for (uint32_t i = 0; i < scan.count && !err; i++) {
         char from[BROKER_PATH_MAX * 2];
         char to[BROKER_PATH_MAX * 2];
-        bool aside = strstr(scan.names[i], ".orphan.") != NULL;
+        bool aside = orphan_is_aside(scan.names[i]);
         snprintf(from, sizeof(from), "%s/%s", folder, scan.names[i]);
         snprintf(to, sizeof(to), "%s/%s.orphan.%d", folder, scan.names[i],
                  broker_leader_epoch(broker));

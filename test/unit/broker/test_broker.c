@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -508,6 +510,26 @@ static void test_restart(void **state)
     assert_int_equal(first.base_offset, 0);
 }
 
+/* What a deleted topic left is out of the way before any log opens, whatever the topic was called: its removal in the
+ * background must not meet a new topic of that name. */
+static void test_orphans(void **state)
+{
+    static const char *const names[] = {"gone-0", "a.orphan.1-0", "b.orphan.x", "c-0.orphan.7"};
+    char path[FS_PATH_MAX];
+    broker_rig_stop(&rig);
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof(path), "%s/log/topics/%s", rig.node.dir, names[i]);
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    broker_rig_open(&rig, SHARDS);
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof(path), "%s/log/topics/%s", rig.node.dir, names[i]);
+        assert_int_equal(access(path, F_OK), i < 3 ? -1 : 0); /* the last one was aside already */
+    }
+    broker_rig_run(&rig);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 /* A raise that cannot be made, of any of its partitions, leaves the topic as it was, and can be asked for again. */
 static void test_partitions_taken_back(void **state)
 {
@@ -636,6 +658,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_offsets, setup, teardown),
         cmocka_unit_test_setup_teardown(test_producer_ids, setup, teardown),
         cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_orphans, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partitions_taken_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_catalogue, setup, teardown),
         cmocka_unit_test_setup_teardown(test_folder_in_use, setup, teardown),
