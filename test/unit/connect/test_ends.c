@@ -13,12 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../lib/sim_rig.h"
 #include "base/crc32c.h"
 #include "blobstore/blobstore.h"
 #include "connect/topic_source_int.h"
 #include "io/fault.h"
 #include "plan/plan.h"
-#include "sim_rig.h"
 
 enum { VALUES_MAX = 200 };
 

@@ -13,11 +13,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../lib/sim_rig.h"
 #include "blobstore/blobstore.h"
 #include "connect/jobs.h"
 #include "io/fault.h"
 #include "meta/catalogue.h"
-#include "sim_rig.h"
 
 static struct sim_rig rig;
 static struct blobstore *blobs;
