@@ -56,10 +56,18 @@ const char *format_check(struct slice format)
         if (format.data[i] != '%')
             continue;
         i++;
-        if (i == format.len || !strchr("tpokKsSTh%", format.data[i]))
+        /* strchr finds a zero byte in every text. */
+        if (i == format.len || format.data[i] == 0 || !strchr("tpokKsSTh%", format.data[i]))
             return (const char *)&format.data[i - 1];
     }
     return NULL;
+}
+
+static void write_bytes(FILE *out, const void *data, size_t len)
+{
+    ASSERT(data || len == 0);
+    if (len)
+        fwrite(data, 1, len, out);
 }
 
 static void write_headers(FILE *out, const rd_kafka_message_t *message)
@@ -75,7 +83,7 @@ static void write_headers(FILE *out, const rd_kafka_message_t *message)
          i++) {
         fprintf(out, "%s%s=", i ? "," : "", name);
         if (value)
-            fwrite(value, 1, len, out);
+            write_bytes(out, value, len);
         else
             fputs("NULL", out);
     }
@@ -94,13 +102,13 @@ static void write_letter(FILE *out, char letter, const rd_kafka_message_t *messa
         fprintf(out, "%" PRId64, message->offset);
         break;
     case 'k':
-        fwrite(message->key, 1, message->key_len, out);
+        write_bytes(out, message->key, message->key_len);
         break;
     case 'K':
         fprintf(out, "%zd", message->key ? (ssize_t)message->key_len : -1);
         break;
     case 's':
-        fwrite(message->payload, 1, message->len, out);
+        write_bytes(out, message->payload, message->len);
         break;
     case 'S':
         fprintf(out, "%zd", message->payload ? (ssize_t)message->len : -1);
@@ -168,6 +176,18 @@ static json_t *json_headers(const rd_kafka_message_t *message)
     return list;
 }
 
+static const char *timestamp_kind(rd_kafka_timestamp_type_t type)
+{
+    switch (type) {
+    case RD_KAFKA_TIMESTAMP_CREATE_TIME:
+        return "create";
+    case RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME:
+        return "logappend";
+    default:
+        return "unknown";
+    }
+}
+
 void format_write_json(FILE *out, const rd_kafka_message_t *message)
 {
     ASSERT(out && message->rkt);
@@ -177,9 +197,7 @@ void format_write_json(FILE *out, const rd_kafka_message_t *message)
     json_object_set_new(object, "topic", json_string(rd_kafka_topic_name(message->rkt)));
     json_object_set_new(object, "partition", json_integer(message->partition));
     json_object_set_new(object, "offset", json_integer(message->offset));
-    json_object_set_new(
-        object, "tstype",
-        json_string(type == RD_KAFKA_TIMESTAMP_CREATE_TIME ? "create" : "logappend"));
+    json_object_set_new(object, "tstype", json_string(timestamp_kind(type)));
     json_object_set_new(object, "ts", json_integer(timestamp));
     json_t *headers = json_headers(message);
     if (headers)

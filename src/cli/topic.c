@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/endpoint.h"
@@ -37,7 +38,7 @@ static int call_named(const char *admin, const char *method, const char *name, j
     return status;
 }
 
-/* NAME=VALUE pairs as an object; NULL: one is not a pair, and it was said. */
+/* NAME=VALUE pairs as an object; NULL: one is not a pair, or no text, and it was said. */
 static json_t *configs_to_json(const struct arg_command *command, const struct arg_list *list)
 {
     json_t *configs = json_object();
@@ -49,8 +50,15 @@ static json_t *configs_to_json(const struct arg_command *command, const struct a
             return NULL;
         }
         char name[256];
-        snprintf(name, sizeof(name), "%.*s", (int)(equals - list->items[i]), list->items[i]);
-        json_object_set_new(configs, name, json_string(equals + 1));
+        int len =
+            snprintf(name, sizeof(name), "%.*s", (int)(equals - list->items[i]), list->items[i]);
+        ASSERT(len >= 0);
+        if ((size_t)len >= sizeof(name) ||
+            json_object_set_new(configs, name, json_string(equals + 1)) != 0) {
+            args_wrong(command, "'%s' is too long or not UTF-8", list->items[i]);
+            json_decref(configs);
+            return NULL;
+        }
     }
     return configs;
 }

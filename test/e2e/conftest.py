@@ -128,7 +128,8 @@ def weir():
     """A function that runs a command of the program: (exit status, stdout, stderr)."""
 
     def run(*arguments, stdin=None, timeout=60):
-        done = subprocess.run([WEIR, *map(str, arguments)], input=stdin, capture_output=True, timeout=timeout)
+        words = [word if isinstance(word, bytes) else str(word) for word in arguments]
+        done = subprocess.run([WEIR, *words], input=stdin, capture_output=True, timeout=timeout)
         return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
     return run

@@ -69,6 +69,8 @@ def test_blobs(server, weir, unique, tmp_path):
 @pytest.mark.parametrize("arguments, words", [
     (["topc"], "did you mean 'topic'?"),
     (["topic", "create"], "an operand is missing"),
+    (["topic", "create", "t", "-c", b"retention.ms=\xff"], "not UTF-8"),
+    (["topic", "create", "t", "-c", "n" * 300 + "=1"], "too long"),
     (["topic", "list", "-o", "yaml"], "table|json|jsonl"),
     (["consume", "t", "-f", "%q"], "does not know '%q'"),
     (["consume", "t", "-o", "nowhere"], "--offset takes"),
