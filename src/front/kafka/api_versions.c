@@ -26,11 +26,13 @@ static void api_versions_fill(struct kafka_request *req, struct kafka_api_versio
     if (!answer->api_keys)
         return;
     answer->api_keys_count = (int32_t)count;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
+        ASSERT(rows[i].version_min <= rows[i].version_max);
         answer->api_keys[i] =
             (struct kafka_api_versions_response_api){.api_key = rows[i].key,
                                                      .min_version = rows[i].version_min,
                                                      .max_version = rows[i].version_max};
+    }
     /* No features are finalized: the newer group protocols and transactions stay off. */
     answer->finalized_features_epoch = 0;
 }

@@ -96,6 +96,7 @@ static bool conn_start_next(struct kafka_conn *conn)
             continue;
         if (!conn_may_start(conn, req))
             return false;
+        ASSERT(req->conn == conn && req->handler && !conn->ending);
         req->state = KAFKA_RUNNING;
         conn->running++;
         conn->running_exclusive = req->handler->class == KAFKA_EXCLUSIVE;
@@ -110,6 +111,7 @@ static void conn_write(struct kafka_conn *conn, struct kafka_request *req)
 {
     const struct bytebuf *out = &req->out;
     size_t at = 0;
+    ASSERT(req->state == KAFKA_DONE && !req->silent && out->len >= 8);
     for (uint32_t i = 0; i < req->writer.splice_count; i++) {
         struct wire_splice *splice = &req->writer.splices[i];
         ASSERT(splice->at >= at && splice->at <= out->len);
@@ -177,6 +179,7 @@ void kafka_conn_progress(struct kafka_conn *conn)
 
 void kafka_conn_end(struct kafka_conn *conn)
 {
+    ASSERT(!conn->closed);
     conn->ending = true;
     if (!conn->paused)
         stream_pause(conn->stream);

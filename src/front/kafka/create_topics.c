@@ -41,6 +41,7 @@ static void create_refuse(struct create *create, int16_t code, const char *text)
 static void creates_answer(struct creates *creates)
 {
     struct kafka_request *req = creates->req;
+    ASSERT(creates->waiting == 0 && creates->answer.topics_count == creates->msg.topics_count);
     kafka_create_topics_response_encode(kafka_reply_begin(req), req->version, &creates->answer);
     kafka_reply_end(req);
 }

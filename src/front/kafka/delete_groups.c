@@ -5,6 +5,7 @@
 static void delete_answer(struct group_batch *batch)
 {
     struct kafka_request *req = batch->req;
+    ASSERT(batch->next == batch->count);
     struct kafka_delete_groups_response answer;
     kafka_delete_groups_response_init(&answer);
     answer.results =

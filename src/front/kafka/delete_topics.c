@@ -27,6 +27,7 @@ struct deletes {
 static void deletes_answer(struct deletes *deletes)
 {
     struct kafka_request *req = deletes->req;
+    ASSERT(deletes->waiting == 0);
     kafka_delete_topics_response_encode(kafka_reply_begin(req), req->version, &deletes->answer);
     kafka_reply_end(req);
 }

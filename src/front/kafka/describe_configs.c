@@ -65,6 +65,7 @@ static bool configs_answer(struct describe *describe,
         const struct kafka_config_view *view = &views[i];
         if (!name_wanted(resource, view->name))
             continue;
+        ASSERT((uint32_t)ret->configs_count < view_count);
         struct kafka_describe_configs_response_config *config = &ret->configs[ret->configs_count++];
         kafka_describe_configs_response_config_init(config);
         config->name = view->name;

@@ -56,6 +56,7 @@ static void describe_answer(struct group_batch *batch)
 {
     struct describe *describe = CONTAINER_OF(batch, struct describe, batch);
     struct kafka_request *req = batch->req;
+    ASSERT(batch->next == batch->count);
     struct kafka_describe_groups_response answer;
     kafka_describe_groups_response_init(&answer);
     answer.groups =

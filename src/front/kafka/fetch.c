@@ -110,6 +110,7 @@ static bool parts_from_request(struct fetch *fetch)
                      SLICE_NULL);
         }
     }
+    ASSERT(fetch->op.part_count == fetch->part_cap);
     return true;
 }
 
@@ -224,6 +225,7 @@ static bool fetch_incremental(struct fetch *fetch)
 /* After the wait: what this answer tells is remembered, what it need not tell is left out. */
 static void session_settle(struct fetch *fetch)
 {
+    ASSERT(!fetch->running);
     struct fetch_session *session =
         fetch->session_id ? fetch_session_find(fetch->req->ks->sessions, fetch->session_id) : NULL;
     if (!session)
@@ -363,6 +365,7 @@ static bool fetch_fill(struct fetch *fetch, struct kafka_fetch_response *answer)
 static void fetch_answer(struct fetch *fetch)
 {
     struct kafka_request *req = fetch->req;
+    ASSERT(!fetch->running && req->conn);
     struct kafka_fetch_response answer;
     kafka_fetch_response_init(&answer);
     answer.error_code = fetch->code;
@@ -421,6 +424,7 @@ static void fetch_limits(struct fetch *fetch)
         op->max_bytes = KAFKA_BACKLOG_FETCH;
     if (op->min_bytes > op->max_bytes)
         op->min_bytes = op->max_bytes;
+    ASSERT(op->max_bytes <= FETCH_BYTES_MAX && op->min_bytes <= op->max_bytes);
 }
 
 void kafka_handle_fetch(struct kafka_request *req)

@@ -76,6 +76,7 @@ void fetch_sessions_destroy(struct fetch_sessions *sessions)
     while (!list_empty(&sessions->order))
         fetch_session_destroy(
             sessions, CONTAINER_OF(list_front(&sessions->order), struct fetch_session, node));
+    ASSERT(map_count(sessions->by_id) == 0);
     map_destroy(sessions->by_id);
     free(sessions);
 }
@@ -102,6 +103,7 @@ struct fetch_session *fetch_session_create(struct fetch_sessions *sessions, bool
         free(session);
         return NULL;
     }
+    ASSERT(session->id > 0 && map_count(sessions->by_id) <= FETCH_SESSIONS_MAX);
     session->epoch = 1;
     session->by_id = by_id;
     session->used_us = now_us;
@@ -159,6 +161,7 @@ static bool entry_key(const struct fetch_session *session, struct slice topic, s
         memcpy(out, head.data, head.len);
     memcpy(out + head.len, &partition, sizeof(partition));
     *ret_len = head.len + sizeof(partition);
+    ASSERT(*ret_len <= 300);
     return true;
 }
 

@@ -5,6 +5,7 @@
 static void heartbeat_answer(struct group_call *call)
 {
     struct kafka_request *req = call->req;
+    ASSERT(call->op.action == GROUP_HEARTBEAT);
     struct kafka_heartbeat_response answer;
     kafka_heartbeat_response_init(&answer);
     answer.error_code = kafka_code_of_group(call->op.err);

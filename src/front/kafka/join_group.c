@@ -40,6 +40,9 @@ static void join_answer(struct group_call *call)
     if (call->op.err == ERR_MEMBER_ID_REQUIRED)
         answer.member_id = got->ret_member_id;
     if (call->op.err == ERR_OK) {
+        /* Only who leads is told of the others. */
+        ASSERT(got->ret_member_id.len > 0 &&
+               (got->member_count == 0 || slice_equal(got->leader_id, got->ret_member_id)));
         answer.generation_id = got->generation;
         answer.protocol_type = got->ret_protocol_type;
         answer.protocol_name = got->ret_protocol;

@@ -11,6 +11,7 @@ static void leave_answer(struct group_call *call)
 {
     struct kafka_request *req = call->req;
     const struct group_leave *got = &call->op.leave;
+    ASSERT(req->version >= 3 || got->member_count == 1);
     struct kafka_leave_group_response answer;
     kafka_leave_group_response_init(&answer);
     answer.error_code = kafka_code_of_group(call->op.err);

@@ -39,6 +39,7 @@ static void listing_answer(struct group_call *call)
         const char *state = group_state_name(view->state);
         if (!filter_passes(msg->states_filter, msg->states_filter_count, state))
             continue;
+        ASSERT((uint32_t)answer.groups_count < count);
         answer.groups[answer.groups_count++] = (struct kafka_list_groups_response_group){
             .group_id = view->group_id,
             .protocol_type = view->protocol_type,

@@ -38,6 +38,7 @@ struct list_offsets {
 static void list_answer(struct list_offsets *list)
 {
     struct kafka_request *req = list->req;
+    ASSERT(list->waiting == 0);
     kafka_list_offsets_response_encode(kafka_reply_begin(req), req->version, &list->answer);
     kafka_reply_end(req);
 }

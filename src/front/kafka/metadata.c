@@ -34,6 +34,7 @@ struct metadata {
 static bool topic_partitions(struct kafka_request *req, const struct topic *topic,
                              struct kafka_metadata_response_topic *ret)
 {
+    ASSERT(topic->partition_count > 0);
     size_t count = (size_t)topic->partition_count;
     int32_t *node = ARENA_NEW(req->arena, int32_t);
     ret->partitions = ARENA_ARRAY(req->arena, struct kafka_metadata_response_partition, count);
@@ -109,6 +110,7 @@ static bool metadata_fill(struct metadata *metadata, struct kafka_metadata_respo
 static void metadata_answer(struct metadata *metadata)
 {
     struct kafka_request *req = metadata->req;
+    ASSERT(metadata->waiting == 0);
     if (!req->conn) {
         kafka_reply_none(req);
         return;

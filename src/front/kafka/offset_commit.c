@@ -54,6 +54,7 @@ static void commit_answer(struct group_call *call)
     uint32_t at = 0;
     for (int32_t t = 0; done && t < answer.topics_count; t++)
         done = commit_topic(commit, t, &at, &answer.topics[t]);
+    ASSERT(!done || at == call->op.commit.offset_count);
     if (!done) {
         kafka_request_reject(req, "no_memory");
         return;

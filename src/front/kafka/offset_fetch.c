@@ -134,6 +134,7 @@ static bool answer_flatten(struct lookups *lookups,
                            struct kafka_offset_fetch_response *answer)
 {
     struct arena *arena = lookups->req->arena;
+    ASSERT(lookups->req->version < 8 && lookups->group_count == 1);
     answer->error_code = group->error_code;
     answer->topics =
         ARENA_ARRAY(arena, struct kafka_offset_fetch_response_topic, (size_t)group->topics_count);
@@ -164,6 +165,7 @@ static bool answer_flatten(struct lookups *lookups,
 static void lookups_answer(struct lookups *lookups)
 {
     struct kafka_request *req = lookups->req;
+    ASSERT(lookups->next == lookups->group_count);
     struct kafka_offset_fetch_response answer;
     kafka_offset_fetch_response_init(&answer);
     answer.groups =

@@ -27,6 +27,7 @@ struct epochs {
 static void epochs_answer(struct epochs *epochs)
 {
     struct kafka_request *req = epochs->req;
+    ASSERT(epochs->waiting == 0);
     kafka_offset_for_leader_epoch_response_encode(kafka_reply_begin(req), req->version,
                                                   &epochs->answer);
     kafka_reply_end(req);
@@ -95,6 +96,7 @@ static bool epochs_prepare(struct epochs *epochs)
             part_prepare(part, asked->topic, &asked->partitions[p]);
         }
     }
+    ASSERT(epochs->part_count == count);
     return true;
 }
 

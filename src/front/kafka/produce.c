@@ -237,6 +237,7 @@ static bool produce_fill(struct produce *produce, struct kafka_produce_response 
 static void produce_answer(struct produce *produce)
 {
     struct kafka_request *req = produce->req;
+    ASSERT(produce->waiting == 0);
     if (produce->msg.acks == 0) {
         if (produce->failed)
             kafka_request_reject(req, "produce_failed");

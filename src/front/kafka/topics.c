@@ -19,6 +19,7 @@ const struct topic *kafka_topic_find(struct kafka_request *req, bool by_id, stru
     *ret_code = KAFKA_NONE;
     if (!topic)
         *ret_code = by_id ? KAFKA_UNKNOWN_TOPIC_ID : KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+    ASSERT((topic == NULL) == (*ret_code != KAFKA_NONE));
     return topic;
 }
 
@@ -132,6 +133,7 @@ struct kafka_config_view *kafka_broker_configs(struct kafka_request *req, uint32
     }
     for (uint32_t i = 0; i < count; i++)
         views[i].read_only = true;
+    ASSERT(count <= own_count + TOPIC_CONFIG_COUNT);
     *ret_count = count;
     return views;
 }

@@ -23,6 +23,15 @@ static void test_what_may_pass_is_never_unknown(void **state)
     }
 }
 
+static void test_no_failure_is_told_as_success(void **state)
+{
+    (void)state;
+    for (int err = 1; err < ERR_COUNT; err++) {
+        assert_int_not_equal(kafka_code_of((enum err)err), 0);
+        assert_int_not_equal(kafka_code_of_group((enum err)err), 0);
+    }
+}
+
 /* A coordinator that goes is looked up again; NOT_LEADER would be no answer of a coordinator. */
 static void test_coordinators_have_their_own_codes(void **state)
 {
@@ -85,6 +94,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_may_pass_is_never_unknown),
+        cmocka_unit_test(test_no_failure_is_told_as_success),
         cmocka_unit_test(test_coordinators_have_their_own_codes),
         cmocka_unit_test(test_repeats_are_found_wherever_they_stand),
         cmocka_unit_test(test_handlers_are_what_definitions_say),
