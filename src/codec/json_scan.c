@@ -601,6 +601,48 @@ static bool other_skip(struct json_scan *scan)
     return value_skip(scan);
 }
 
+/* An event with a value that cannot be read but with sound structure is bad alone, and not what
+ * stands behind it on its line. false: the structure is bad too, or the text ends inside it. */
+static bool event_pass(struct json_scan *scan)
+{
+    const char *error = scan->error;
+    bool verify = scan->verify;
+
+    ASSERT(error != NULL);
+    scan->at = scan->event;
+    scan->verify = false;
+    scan->error = NULL;
+    bool ok = value_skip(scan);
+    scan->verify = verify;
+    if (ok || scan->error != NULL)
+        scan->error = error;
+    return ok;
+}
+
+/* The event that has just been walked, unless its bytes are no text. */
+static enum json_step event_end(struct json_scan *scan, size_t start, bool object,
+                                const char **ret_error)
+{
+    size_t end = scan->at < scan->index.count ? scan->index.pos[scan->at] : scan->text.len;
+
+    if (object)
+        end = scan->index.pos[scan->at - 1] + 1;
+    if (scan->array != ARRAY_NONE)
+        scan->array = ARRAY_VALUE;
+    struct slice row = slice_sub(scan->text, start, end - start);
+    if (!object)
+        scan->error = "an event must be an object";
+    else if (scan->error == NULL && scan->index.has_control && has_control_in_string(row))
+        scan->error = "a control character stands in a string";
+    else if (scan->error == NULL && scan->index.has_high && !json_utf8_valid(row))
+        scan->error = "a string is not valid UTF-8";
+    if (scan->error != NULL)
+        return step_bad(scan, end, ret_error);
+    scan->row = row;
+    scan->consumed = end;
+    return JSON_STEP_ROW;
+}
+
 enum json_step json_scan_next(struct json_scan *scan, struct json_cell *cells, size_t stride,
                               const char **ret_error)
 {
@@ -625,23 +667,7 @@ enum json_step json_scan_next(struct json_scan *scan, struct json_cell *cells, s
     } else {
         ok = other_skip(scan);
     }
-    if (!ok)
+    if (!ok && (!object || scan->error == NULL || !event_pass(scan)))
         return step_failed(scan, start, ret_error);
-    size_t end = scan->at < scan->index.count ? scan->index.pos[scan->at] : scan->text.len;
-    if (object)
-        end = scan->index.pos[scan->at - 1] + 1;
-    if (scan->array != ARRAY_NONE)
-        scan->array = ARRAY_VALUE;
-    struct slice row = slice_sub(scan->text, start, end - start);
-    if (!object)
-        scan->error = "an event must be an object";
-    else if (scan->index.has_control && has_control_in_string(row))
-        scan->error = "a control character stands in a string";
-    else if (scan->index.has_high && !json_utf8_valid(row))
-        scan->error = "a string is not valid UTF-8";
-    if (scan->error != NULL)
-        return step_bad(scan, end, ret_error);
-    scan->row = row;
-    scan->consumed = end;
-    return JSON_STEP_ROW;
+    return event_end(scan, start, object, ret_error);
 }
