@@ -561,10 +561,10 @@ static void amqp_init(struct world *world)
         sender->partition = (int32_t)i % state->partitions;
         timer_init(&sender->timer, sender_due);
     }
-    for (int32_t i = 0; i < PARTITIONS_MAX; i++) {
+    for (unsigned i = 0; i < PARTITIONS_MAX; i++) {
         struct hub_log *log = &state->logs[i];
         log->world = world;
-        log->partition = i;
+        log->partition = (int32_t)i;
         log->shown = calloc(LOG_EVENTS_MAX, sizeof(struct slot));
         log->found = calloc(LOG_EVENTS_MAX, sizeof(struct slot));
         timer_init(&log->timer, receiver_due);
@@ -626,7 +626,7 @@ static void amqp_forget(struct amqp_state *state)
             amqp_link_drop(sender->link);
         sender->link = NULL;
     }
-    for (int32_t i = 0; i < PARTITIONS_MAX; i++) {
+    for (unsigned i = 0; i < PARTITIONS_MAX; i++) {
         struct hub_log *log = &state->logs[i];
         log->waiting = false;
         timer_cancel(state->client, &log->timer);
