@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/args.h"
 #include "cli/blob_client.h"
@@ -49,16 +50,18 @@ static void client_complete(struct blob_client *client)
     client->key = endpoint_address(client->key, "WEIR_BLOB_KEY", DEVELOPMENT_KEY);
 }
 
-/* "container/some/blob" as an escaped path: the slashes stay. */
+/* "container/some/blob" as an escaped path: the slashes stay, one at the end too. */
 static void escape_path(struct bytebuf *out, const char *name)
 {
     char part[TEXT_MAX];
-    while (*name) {
+    bool more = *name != '\0';
+    while (more) {
         size_t len = strcspn(name, "/");
         snprintf(part, sizeof(part), "%.*s", (int)len, name);
         bytebuf_append_byte(out, '/');
         endpoint_escape(out, part);
-        name += len + (name[len] == '/');
+        more = name[len] == '/';
+        name += len + more;
     }
 }
 
@@ -227,6 +230,60 @@ static int transfer(const struct blob_client *client, const char *method, const 
     return status;
 }
 
+/* Where a download goes: a file that was there is replaced only by a whole blob. */
+struct target {
+    const char *name; /* NULL: standard output */
+    FILE *file;
+    char partial[TEXT_MAX]; /* written meanwhile; empty: straight to name */
+};
+
+static bool target_open(struct target *target)
+{
+    struct stat st;
+    mode_t mask = umask(0);
+    umask(mask);
+    mode_t mode = 0666 & ~mask;
+    target->partial[0] = '\0';
+    target->file = stdout;
+    if (!target->name)
+        return true;
+    bool there = lstat(target->name, &st) == 0;
+    if (there && !S_ISREG(st.st_mode)) { /* a device, a pipe, a link: they are meant */
+        target->file = fopen(target->name, "wb");
+        return target->file != NULL;
+    }
+    if (there)
+        mode = st.st_mode & 07777;
+    int len = snprintf(target->partial, sizeof(target->partial), "%s.XXXXXX", target->name);
+    if (len >= (int)sizeof(target->partial)) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    int fd = mkstemp(target->partial);
+    if (fd < 0)
+        return false;
+    target->file = fchmod(fd, mode) == 0 ? fdopen(fd, "wb") : NULL;
+    if (target->file)
+        return true;
+    close(fd);
+    unlink(target->partial);
+    return false;
+}
+
+/* Returns the exit status. */
+static int target_close(struct target *target, int status)
+{
+    bool good = (target->name ? fclose(target->file) : fflush(target->file)) == 0;
+    if (good && status == 0 && target->partial[0])
+        good = rename(target->partial, target->name) == 0;
+    if (!good)
+        fprintf(stderr, "weir blob: %s: %s\n", target->name ? target->name : "standard output",
+                strerror(errno));
+    if (target->partial[0] && (!good || status != 0))
+        unlink(target->partial);
+    return good ? status : 1;
+}
+
 static int blob_get(int argc, char **argv)
 {
     struct blob_client client = CLIENT_INIT;
@@ -243,18 +300,13 @@ static int blob_get(int argc, char **argv)
     if (result != ARGS_OK)
         return result == ARGS_DONE ? 0 : 2;
     client_complete(&client);
-    const char *name = operands.count > 1 ? operands.items[1] : NULL;
-    FILE *out = name ? fopen(name, "wb") : stdout;
-    if (!out) {
-        fprintf(stderr, "weir blob: %s: %s\n", name, strerror(errno));
+    struct target target = {.name = operands.count > 1 ? operands.items[1] : NULL};
+    if (!target_open(&target)) {
+        fprintf(stderr, "weir blob: %s: %s\n", target.name, strerror(errno));
         return 1;
     }
-    int status = transfer(&client, "GET", operands.items[0], NULL, 0, out);
-    if ((name ? fclose(out) : fflush(out)) != 0) {
-        fprintf(stderr, "weir blob: %s: %s\n", name ? name : "standard output", strerror(errno));
-        status = 1;
-    }
-    return status;
+    int status = transfer(&client, "GET", operands.items[0], NULL, 0, target.file);
+    return target_close(&target, status);
 }
 
 static int blob_put(int argc, char **argv)

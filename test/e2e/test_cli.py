@@ -60,6 +60,18 @@ def test_blobs(server, weir, unique, tmp_path):
     assert (tmp_path / "copy.bin").read_bytes() == source.read_bytes()
     status, _, err = weir("blob", "get", f"{container}/none", *blob)
     assert status == 1 and "does not exist" in err
+    # a file that is there stays when the blob does not come, and is replaced when it does
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "mine").chmod(0o640)
+    assert weir("blob", "get", f"{container}/none", tmp_path / "mine", *blob)[0] == 1
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert weir("blob", "put", tmp_path / "mine", f"{container}/folder/", *blob)[0] == 0  # a name may end in a slash
+    assert weir("blob", "get", f"{container}/folder/", *blob)[1] == "mine"
+    assert weir("blob", "get", f"{container}/a folder/source.bin", tmp_path / "mine", *blob)[0] == 0
+    assert (tmp_path / "mine").read_bytes() == source.read_bytes()
+    assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.bin", "mine", "source.bin"]
+    assert weir("blob", "get", f"{container}/folder/", tmp_path / "nowhere/x", *blob)[0] == 1
     status, out, _ = weir("blob", "ls", "-o", "json", *blob)
     assert container in [row["name"] for row in json.loads(out)]
     status, _, err = weir("blob", "ls", container, "--key", "d3Jvbmcga2V5IQ==", *blob)
