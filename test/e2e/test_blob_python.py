@@ -278,6 +278,12 @@ def test_not_implemented(container):
     assert blob.download_blob().readall() == b"x"
 
 
+def test_no_metadata_is_none_listed(container):
+    container.upload_blob("bare", b"x")
+    container.upload_blob("with", b"x", metadata={"k": "v"})
+    assert [blob.metadata for blob in container.list_blobs(include=["metadata"])] == [{}, {"k": "v"}]
+
+
 def test_metadata_in_any_order(container):
     """The SDK sorts names as .NET does; names that are none are told as such, not as a wrong signature."""
     blob = container.get_blob_client("sorted")  # -, _ and digits weigh differently there

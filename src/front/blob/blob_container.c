@@ -329,7 +329,8 @@ static void xml_blob(struct bytebuf *xml, const struct blobstore_item *item, boo
                                    : "<BlobType>AppendBlob</BlobType>");
     bytebuf_append_cstr(xml, "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
                              "<ServerEncrypted>true</ServerEncrypted></Properties>");
-    if (metadata)
+    /* The Python SDK makes None of an empty element and an empty dictionary of a missing one. */
+    if (metadata && info->metadata.len > 0)
         xml_metadata(xml, info->metadata);
     bytebuf_append_cstr(xml, "<OrMetadata /></Blob>");
 }
