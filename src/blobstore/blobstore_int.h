@@ -44,6 +44,7 @@ struct blobstore_sweep {
     uint32_t file_count;
     struct blobstore_gen gens[BLOBSTORE_SWEEP_GENS];
     uint32_t gen_count;
+    int64_t gen_after; /* where the next LOAD of generations goes on */
     uint32_t doubt_count; /* the first so many of store->doubt are settled by this round */
     int64_t container;    /* one dead container, 0: none */
     uint64_t ticket;

@@ -40,8 +40,9 @@ static void sweep_rest(struct blobstore_sweep *sweep)
 
 /* ---- LOAD ---- */
 
-static enum err load_ids(struct sqlite3 *sqlite, const char *text, int64_t *out, uint32_t cap,
-                         uint32_t *ret_count, struct err_info *info)
+/* At most cap ids above after. */
+static enum err load_ids(struct sqlite3 *sqlite, const char *text, int64_t after, int64_t *out,
+                         uint32_t cap, uint32_t *ret_count, struct err_info *info)
 {
     struct sqlite3_stmt *stmt;
     bool row;
@@ -50,6 +51,7 @@ static enum err load_ids(struct sqlite3 *sqlite, const char *text, int64_t *out,
     if (err)
         return err;
     sql_bind_int(stmt, 1, cap);
+    sql_bind_int(stmt, 2, after);
     while (*ret_count < cap && !(err = sql_row(stmt, &row, info)) && row)
         out[(*ret_count)++] = sqlite3_column_int64(stmt, 0);
     sqlite3_reset(stmt);
@@ -61,17 +63,19 @@ static enum err load_run(struct db_task *task, struct sqlite3 *sqlite)
     struct blobstore_sweep *sweep = CONTAINER_OF(task, struct blobstore_sweep, task);
     int64_t gens[BLOBSTORE_SWEEP_GENS];
     uint32_t containers;
-    enum err err = load_ids(sqlite, "SELECT id FROM dead_file LIMIT ?", sweep->files,
-                            BLOBSTORE_SWEEP_FILES, &sweep->file_count, &task->info);
+    enum err err =
+        load_ids(sqlite, "SELECT id FROM dead_file WHERE id > ?2 ORDER BY id LIMIT ?1", 0,
+                 sweep->files, BLOBSTORE_SWEEP_FILES, &sweep->file_count, &task->info);
     if (!err)
-        err = load_ids(sqlite, "SELECT gen FROM dead_gen LIMIT ?", gens, BLOBSTORE_SWEEP_GENS,
-                       &sweep->gen_count, &task->info);
+        err = load_ids(sqlite, "SELECT gen FROM dead_gen WHERE gen > ?2 ORDER BY gen LIMIT ?1",
+                       sweep->gen_after, gens, BLOBSTORE_SWEEP_GENS, &sweep->gen_count,
+                       &task->info);
     for (uint32_t i = 0; !err && i < sweep->gen_count; i++)
         sweep->gens[i].v = gens[i];
     sweep->container = 0;
     if (!err)
-        err = load_ids(sqlite, "SELECT id FROM dead_container LIMIT ?", &sweep->container, 1,
-                       &containers, &task->info);
+        err = load_ids(sqlite, "SELECT id FROM dead_container WHERE id > ?2 LIMIT ?1", 0,
+                       &sweep->container, 1, &containers, &task->info);
     return err;
 }
 
@@ -294,6 +298,10 @@ static void load_done(struct db_task *task)
     struct blobstore *store = sweep->store;
     ASSERT(sweep->step == SWEEP_LOAD);
     sweep->more = false;
+    /* Many pinned generations in a row must not hide what is behind them: the next round goes on
+     * there. */
+    bool full = !task->err && sweep->gen_count == BLOBSTORE_SWEEP_GENS;
+    sweep->gen_after = full ? sweep->gens[BLOBSTORE_SWEEP_GENS - 1].v : 0;
     sweep->doubt_count = doubt_count(store);
     bool work = sweep->file_count || sweep->gen_count || sweep->container || sweep->doubt_count;
     if (task->err || sweep->stopping || (!work && !sweep->stale_before)) {
@@ -303,7 +311,7 @@ static void load_done(struct db_task *task)
     pthread_mutex_lock(&store->pin_lock);
     sweep->ticket = store->ticket;
     pthread_mutex_unlock(&store->pin_lock);
-    sweep->more = sweep->file_count == BLOBSTORE_SWEEP_FILES;
+    sweep->more = sweep->file_count == BLOBSTORE_SWEEP_FILES || full;
     sweep->step = SWEEP_UNLINK;
     reactor_work_lane(sweep->shard->reactor, &sweep->work, WORK_SLOW, unlink_run, unlink_done);
 }

@@ -583,6 +583,33 @@ static void test_sweep(void **state)
     free(content);
 }
 
+/* Readers of more replaced blobs than one round looks at: what is dead behind them goes all the same. */
+static void test_sweep_behind_readers(void **state)
+{
+    enum { READERS = BLOBSTORE_SWEEP_GENS + 6 };
+    struct fixture *f = *state;
+    struct blobstore_reader *readers[READERS];
+    uint8_t *content = make_content(20000, 5);
+    char name[16];
+    for (int i = 0; i < READERS; i++) {
+        snprintf(name, sizeof(name), "b%02d", i);
+        prepare(f, BLOBSTORE_PUT, name);
+        assert_int_equal(with_content(f, content, 20000), ERR_OK);
+        assert_int_equal(simple(f, BLOBSTORE_READ, name), ERR_OK);
+        readers[i] = f->op.reader;
+        assert_int_equal(simple(f, BLOBSTORE_DELETE, name), ERR_OK);
+    }
+    prepare(f, BLOBSTORE_PUT, "last");
+    assert_int_equal(with_content(f, content, 20000), ERR_OK);
+    assert_int_equal(files(f), READERS + 1);
+    assert_int_equal(simple(f, BLOBSTORE_DELETE, "last"), ERR_OK);
+    wait_files(f, READERS);
+    for (int i = 0; i < READERS; i++)
+        blobstore_reader_close(readers[i]);
+    wait_files(f, 0);
+    free(content);
+}
+
 static void test_reopen(void **state)
 {
     struct fixture *f = *state;
@@ -666,7 +693,7 @@ int main(void)
         STORE_TEST(test_append),        STORE_TEST(test_list),
         STORE_TEST(test_write_bytes),   STORE_TEST(test_sweep),
         STORE_TEST(test_reopen),        STORE_TEST(test_faults),
-        STORE_TEST(test_index_full),
+        STORE_TEST(test_index_full),    STORE_TEST(test_sweep_behind_readers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
