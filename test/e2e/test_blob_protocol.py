@@ -233,6 +233,42 @@ def test_data_lake_clients_learn_what_this_is(server, container):
     assert request(server, "PATCH", f"{container}/x?action=setAccessControl").status == 501
 
 
+NOT_YET = [
+    ("GET", "", "restype=service&comp=properties", {}), ("PUT", "", "restype=service&comp=properties", {}),
+    ("GET", "", "restype=service&comp=stats", {}), ("POST", "", "restype=service&comp=userdelegationkey", {}),
+    ("POST", "", "comp=batch", {}), ("GET", "", "comp=blobs&where=a", {}),
+    ("GET", "C", "restype=container&comp=acl", {}), ("PUT", "C", "restype=container&comp=acl", {}),
+    ("PUT", "C", "restype=container&comp=lease", {"x-ms-lease-action": "acquire"}),
+    ("PUT", "C", "restype=container&comp=undelete", {}), ("PUT", "C", "restype=container&comp=rename", {}),
+    ("POST", "C", "restype=container&comp=batch", {}), ("GET", "C", "restype=container&comp=blobs&where=a", {}),
+    ("PUT", "B", "comp=lease", {"x-ms-lease-action": "acquire"}), ("PUT", "B", "comp=snapshot", {}),
+    ("PUT", "B", "comp=copy&copyid=1", {}), ("PUT", "B", "comp=tier", {"x-ms-access-tier": "Cool"}),
+    ("GET", "B", "comp=tags", {}), ("PUT", "B", "comp=tags", {}), ("PUT", "B", "comp=undelete", {}),
+    ("PUT", "B", "comp=expiry", {}), ("PUT", "B", "comp=immutabilityPolicies", {}),
+    ("DELETE", "B", "comp=immutabilityPolicies", {}), ("PUT", "B", "comp=legalhold", {}), ("POST", "B", "comp=query", {}),
+    ("PUT", "B", "comp=page", {}), ("GET", "B", "comp=pagelist", {}), ("PUT", "B", "comp=incrementalcopy", {}),
+    ("PUT", "B", "comp=seal", {}), ("PUT", "B", "comp=anything", {}), ("HEAD", "B", "comp=anything", {}),
+    ("GET", "B", "snapshot=2020-01-01T00:00:00.0000000Z", {}), ("DELETE", "B", "versionid=2020-01-01T00:00:00.0000000Z", {}),
+    ("PATCH", "B", "", {}), ("POST", "B", "", {}), ("PUT", "B", "", {"x-ms-blob-type": "PageBlob"}),
+    ("PUT", "B", "", {"x-ms-copy-source": "http://127.0.0.1/a/b"}),
+    ("PUT", "B", "", {"x-ms-blob-type": "BlockBlob", "x-ms-tags": "a=b"}),
+    ("PUT", "B", "comp=block&blockid=QQ==", {"x-ms-copy-source": "http://127.0.0.1/a/b"}),
+    ("PUT", "B", "comp=properties", {"x-ms-blob-content-length": "512"}),
+]
+
+
+def test_the_rest_is_not_implemented(server, container):
+    """Every operation that is not there says so with 501, which no client repeats, and changes nothing."""
+    target = f"{container}/kept"
+    etag = put(server, target, b"x").headers["etag"]
+    for method, level, query, headers in NOT_YET:
+        path = {"": "/", "C": container, "B": target}[level] + (f"?{query}" if query else "")
+        answer = request(server, method, path, b"" if method in ("PUT", "POST", "PATCH") else None, **headers)
+        assert (answer.status, answer.code) == (501, "NotImplemented"), (method, path, headers)
+    kept = request(server, "GET", target)
+    assert (kept.headers["etag"], kept.body) == (etag, b"x")
+
+
 def test_not_modified(server, container):
     target = f"{container}/cached"
     etag = put(server, target, b"x").headers["etag"]
