@@ -51,6 +51,10 @@ static bool bytebuf_grow(struct bytebuf *buf, size_t need)
     return true;
 }
 
+/*
+ * Never a NULL for success, not even for nothing: callers pass the result to functions that do not
+ * take one.
+ */
 uint8_t *bytebuf_reserve(struct bytebuf *buf, size_t more)
 {
     ASSERT(buf->len <= buf->cap && buf->cap <= buf->limit);
@@ -102,6 +106,10 @@ void bytebuf_append_byte(struct bytebuf *buf, uint8_t byte)
     bytebuf_append(buf, &byte, 1);
 }
 
+/*
+ * Printed in place when it fits, which is nearly always; else into memory of its own, since the
+ * limit must not count the NUL.
+ */
 void bytebuf_printf(struct bytebuf *buf, const char *format, ...)
 {
     if (buf->failed)

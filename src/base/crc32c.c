@@ -152,6 +152,7 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, con
 
 static uint32_t (*crc32c_kernel)(uint32_t crc, const void *data, size_t len) = crc32c_portable;
 
+/* A constructor, so that no caller pays for asking which kernel it is. */
 __attribute__((constructor)) static void crc32c_choose(void)
 {
     byte_table_fill();

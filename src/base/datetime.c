@@ -64,6 +64,7 @@ bool datetime_to_ticks(const struct datetime *datetime, int64_t *ret_ticks)
     return true;
 }
 
+/* From days to a civil date without a loop or a table: eras of 400 years, years that begin in March. */
 void datetime_from_ticks(int64_t ticks, struct datetime *ret_datetime)
 {
     ASSERT(datetime_ticks_valid(ticks));
@@ -248,6 +249,7 @@ size_t datetime_write_http(char out[DATETIME_HTTP_LEN], int64_t ticks)
     return DATETIME_HTTP_LEN;
 }
 
+/* The weekday is checked against the date: a date whose parts contradict each other was not meant. */
 bool datetime_read_http(struct slice text, int64_t *ret_ticks)
 {
     struct datetime d = {0};

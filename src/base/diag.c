@@ -91,6 +91,7 @@ static void ring_store(const char *line, unsigned len)
     atomic_store_explicit(&slot->busy, false, memory_order_release);
 }
 
+/* Formatted on the stack and written with one call, so that lines of different threads do not mix. */
 void diag(enum diag_level level, const char *area, const char *format, ...)
 {
     ASSERT(level >= DIAG_ERROR && level <= DIAG_DEBUG && strlen(area) < 64);
@@ -112,6 +113,7 @@ void diag(enum diag_level level, const char *area, const char *format, ...)
         write_line(line, len);
 }
 
+/* Runs while the process dies: slots that somebody was writing are passed over, nothing waits. */
 void diag_ring_dump(void)
 {
     unsigned long end = atomic_load_explicit(&ring_ticket, memory_order_acquire);

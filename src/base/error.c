@@ -20,6 +20,10 @@ const struct err_row *err_row(enum err err)
     return &err_rows[err];
 }
 
+/*
+ * Classes matter more than names here: full disk and too large a file are both cured by room, a
+ * missing folder and a missing file by making them.
+ */
 enum err err_from_errno(int posix_errno)
 {
     switch (posix_errno) {
@@ -84,6 +88,10 @@ enum err err_info_set(struct err_info *info, enum err code, const char *format, 
     return code;
 }
 
+/*
+ * Outer context goes in front and the inner text is cut when room is short: what was being done is
+ * worth more than the end of a long reason.
+ */
 void err_info_wrap(struct err_info *info, const char *format, ...)
 {
     ASSERT(format);

@@ -49,6 +49,10 @@ struct iobuf *iobuf_ref(struct iobuf *buf)
     return buf;
 }
 
+/*
+ * Dropping is a release and the last drop an acquire: all reads of other holders happened before the
+ * memory goes back.
+ */
 void iobuf_unref(struct iobuf *buf)
 {
     if (!buf)
@@ -57,7 +61,6 @@ void iobuf_unref(struct iobuf *buf)
     ASSERT(before >= 1);
     if (before > 1)
         return;
-    /* acq_rel above: what other holders read happened before the memory goes back. */
     size_t alive = atomic_fetch_sub_explicit(&bytes_alive, buf->cap, memory_order_relaxed);
     ASSERT(alive >= buf->cap);
     free(buf);

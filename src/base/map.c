@@ -142,6 +142,7 @@ void *map_get(const struct map *map, struct slice key)
     return slot ? map->entries[slot->entry - 1].value : NULL;
 }
 
+/* All that can fail comes before the entry is written: on false the map is as it was. */
 bool map_put(struct map *map, struct slice key, void *value)
 {
     ASSERT(value);
@@ -167,6 +168,10 @@ bool map_put(struct map *map, struct slice key, void *value)
     return true;
 }
 
+/*
+ * Slots of removed entries stay marked until the next rebuild: emptying them would cut the probe
+ * sequences of others.
+ */
 void *map_remove(struct map *map, struct slice key)
 {
     struct map_slot *slot = map_find(map, key, hash_bytes(key, map->seed));

@@ -45,6 +45,7 @@ static size_t multibyte_length(const uint8_t *p, size_t left)
     return left >= 4 && is_tail(p[3]) ? 4 : 0;
 }
 
+/* Most text is ASCII: sixteen bytes at a time are tested for a high bit, and only others looked at. */
 size_t utf8_valid_prefix(struct slice text)
 {
     size_t at = 0;
@@ -91,6 +92,7 @@ size_t utf8_decode(struct slice text, size_t at, uint32_t *ret_code_point)
     return len;
 }
 
+/* Surrogates are no code points of their own and give nothing. */
 size_t utf8_encode(char out[UTF8_MAX], uint32_t code_point)
 {
     ASSERT(out);

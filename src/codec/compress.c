@@ -206,6 +206,7 @@ static enum err gunzip_step(z_stream *stream, struct sink *sink, bool *ret_end)
     return ERR_OK;
 }
 
+/* The general way: any number of members, lengths unknown, output in steps of what has been decoded. */
 static enum err gunzip_stream(struct slice in, struct sink *sink)
 {
     ASSERT(in.data);
@@ -250,6 +251,10 @@ static enum err gzip(struct slice in, int level, struct bytebuf *out)
  * snappy
  */
 
+/*
+ * A raw block begins with its length. It is believed only as far as the format could expand the bytes
+ * that follow: 24 times.
+ */
 static enum err unsnap_block(struct slice in, struct sink *sink)
 {
     size_t claimed;
@@ -308,6 +313,7 @@ static enum err unsnap(struct slice in, struct sink *sink)
     return ERR_OK;
 }
 
+/* In Xerial frames of 32 KiB, the form that Kafka's Java clients write. */
 static enum err snap(struct slice in, struct bytebuf *out)
 {
     static const uint8_t versions[8] = {0, 0, 0, 1, 0, 0, 0, 1};
@@ -391,6 +397,10 @@ static enum err lz4_feed(LZ4F_dctx *decoder, struct slice in, struct sink *sink,
     return ERR_OK;
 }
 
+/*
+ * Frames may follow one another. Each may be one of the old clients', whose header is mended first and
+ * fed to the decoder in place of its own.
+ */
 static enum err unlz4_frames(LZ4F_dctx *decoder, struct slice in, struct sink *sink)
 {
     size_t at = 0;
@@ -426,6 +436,7 @@ static enum err unlz4(struct slice in, struct sink *sink)
     return error;
 }
 
+/* Independent blocks of 64 KiB, no sums: Kafka's batch has a checksum of its own. */
 static enum err lz4(struct slice in, struct bytebuf *out)
 {
     LZ4F_preferences_t preferences = {0};
@@ -448,6 +459,10 @@ static enum err lz4(struct slice in, struct bytebuf *out)
  * zstd
  */
 
+/*
+ * Tries a size and grows by four when it was too small. Decoding anew costs less than a streaming
+ * context with a window of its own, since nearly all frames tell their size.
+ */
 static enum err unzstd_frames(ZSTD_DCtx *decoder, struct slice in, struct sink *sink)
 {
     /* One pass into a buffer that holds all needs no window of its own; the first frame's size is
@@ -513,6 +528,7 @@ static enum err zstd(struct slice in, int level, struct bytebuf *out)
     return ERR_OK;
 }
 
+/* The one way in: whatever a decoder left half done is taken back here. */
 enum err compress_decompress(enum compress_kind kind, struct slice in, size_t limit,
                              struct bytebuf *out)
 {

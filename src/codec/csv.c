@@ -39,6 +39,7 @@ static enum csv_result csv_bad(struct csv_reader *reader, const char *reason)
     return CSV_BAD;
 }
 
+/* Empty lines between records are none; a CR alone at the very end is half of the last line's end. */
 static size_t skip_empty_lines(struct csv_reader *reader, struct slice in, bool last)
 {
     size_t at = 0;
@@ -77,6 +78,10 @@ enum record_end {
     RECORD_QUOTED, /* the input ends inside a quotation */
 };
 
+/*
+ * Only quotations can hide a line feed, and only at a field's start: a quote in the middle of text is
+ * text, as in: a 5" pipe.
+ */
 static enum record_end find_record_end(const struct csv_reader *reader, struct slice in,
                                        size_t *ret_len)
 {
@@ -127,6 +132,10 @@ static struct slice unquote_field(struct csv_reader *reader, struct slice record
     return slice_sub(bytebuf_slice(buf), begin, SIZE_MAX);
 }
 
+/*
+ * Room for the whole record is taken first, so that fields that point into the buffer stay where they
+ * are (invariant 3).
+ */
 static enum csv_result cut_fields(struct csv_reader *reader, struct slice record,
                                   struct slice *ret_fields, size_t field_max, size_t *ret_count)
 {
@@ -164,6 +173,7 @@ static uint64_t count_lines(struct slice text)
     return lines;
 }
 
+/* The limit is checked before more input is asked for: an endless record must not collect for ever. */
 enum csv_result csv_reader_next(struct csv_reader *reader, struct slice *in, bool last,
                                 struct slice *ret_fields, size_t field_max, size_t *ret_count)
 {

@@ -74,6 +74,7 @@ static void state_finish(struct hash_state *s)
     *s = (struct hash_state){a, b, c};
 }
 
+/* The start depends on the length, so that keys that differ in trailing zeros alone differ here too. */
 void event_hash_words(struct slice key, uint32_t *ret_c, uint32_t *ret_b)
 {
     ASSERT(ret_c && ret_b);
@@ -110,6 +111,10 @@ int32_t event_partition_sdk(struct slice key, int32_t count)
     return rest < 0 ? -rest : rest;
 }
 
+/*
+ * The service's way: 32,767 logical partitions in equal ranges, the first ones one wider. Keys are
+ * folded to upper case first, as the service does with them.
+ */
 int32_t event_partition_ranges(struct slice key, int32_t count)
 {
     ASSERT(count > 0 && count <= EVENT_LOGICAL_PARTITIONS);

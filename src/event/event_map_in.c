@@ -136,6 +136,7 @@ static void add_number(struct map_in *in, enum event_name name, bool present, in
     }
 }
 
+/* Each property becomes a header of its own under its standard name, so that Kafka consumers find it. */
 static bool take_properties(struct map_in *in)
 {
     struct amqp_value section;
@@ -161,6 +162,7 @@ static bool take_properties(struct map_in *in)
     return true;
 }
 
+/* What the server itself says about an event: a client that sends it back means nothing by it. */
 static bool annotation_is_ours(struct slice key)
 {
     static const char *const ours[] = {
@@ -217,6 +219,7 @@ static bool take_known_annotation(struct map_in *in, struct slice key,
     return false;
 }
 
+/* Those with a meaning of their own go to their places; the others are kept together, byte for byte. */
 static bool take_annotations(struct map_in *in)
 {
     struct amqp_value map, key, value;
@@ -247,6 +250,10 @@ static bool take_annotations(struct map_in *in)
     return ok;
 }
 
+/*
+ * Values keep their AMQP encoding: numbers, times and nested maps come back as what they were. A name
+ * that our own headers use is told apart by the sections header.
+ */
 static bool take_application_properties(struct map_in *in, const struct amqp_value *map)
 {
     ASSERT(map->type == AMQP_MAP && map->count % 2 == 0);
@@ -263,6 +270,7 @@ static bool take_application_properties(struct map_in *in, const struct amqp_val
     return true;
 }
 
+/* A single Data section is the record's value as it is. Everything else needs a note of what it was. */
 static bool take_body(struct map_in *in, struct slice *ret_value)
 {
     const struct amqp_message *message = &in->message;
@@ -314,6 +322,7 @@ static bool add_sections(struct map_in *in)
     return copy.data;
 }
 
+/* Nothing is half done: a message that turns out malformed on the way has changed only the arena. */
 enum err event_to_record(struct slice message_bytes, const struct event_origin *origin,
                          struct arena *arena, struct batch_build_record *ret_record,
                          struct err_info *info)

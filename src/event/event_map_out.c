@@ -45,6 +45,7 @@ static bool section_fits(const struct amqp_value *value, uint64_t code, enum amq
     return inner.type == type;
 }
 
+/* Checked to the last field: the header may have been written by anybody who writes to the topic. */
 static bool sections_read(struct slice value, struct map_out *out, uint64_t *ret_derived)
 {
     ASSERT(ret_derived);
@@ -141,6 +142,8 @@ static void put_runtime(struct bytebuf *buf, const struct event_runtime *runtime
     amqp_end(buf, mark, 8);
 }
 
+/* The keys where the record has them, then what every event has by its place in the log, then the
+ * foreign ones as they came. */
 static void put_annotations(struct bytebuf *buf, const struct batch_record *record,
                             const struct map_out *out)
 {
@@ -206,6 +209,8 @@ static void put_property(struct bytebuf *buf, enum event_name name, struct slice
     }
 }
 
+/* The section as it came where it was kept; else one made of the derived headers, with a null for
+ * each that is absent. */
 static void put_properties(struct bytebuf *buf, const struct map_out *out)
 {
     if (out->sections_properties.data) {
@@ -297,6 +302,10 @@ static struct slice put_body(struct bytebuf *buf, const struct batch_record *rec
     return record->value;
 }
 
+/*
+ * Whatever is in the record, a well-formed message comes out: what does not fit our form is sent as
+ * binary properties.
+ */
 bool event_from_record(const struct batch_record *record, bool amqp,
                        const struct event_runtime *runtime, struct bytebuf *out,
                        struct event_parts *ret_parts)
