@@ -6,7 +6,8 @@
  *       '--nobody left----'  '-------- join, leave, expiry, changed metadata ---------------------'
  *
  * Invariants:
- *  (1) In PREPARING the join timer runs, in COMPLETING the sync timer; in no other phase.
+ *  (1) In PREPARING the join timer runs; in COMPLETING, and on into STABLE, the sync timer, for the
+ *      members that have not asked for their assignment; in no other phase.
  *  (2) A member's session timer runs unless a request of it is parked (a fresh member's parked join
  *      has the long one).
  *  (3) A parked request is answered exactly once: by completion, removal, replacement or the stop.
@@ -375,13 +376,14 @@ static void group_sync_timer(struct timer *timer)
 {
     struct group *group = CONTAINER_OF(timer, struct group, sync_timer);
     bool removed = false;
-    if (group->state != GROUP_COMPLETING)
-        return;
+    ASSERT(group->state == GROUP_COMPLETING || group->state == GROUP_STABLE); /* (1) */
     LIST_FOREACH_SAFE(node, &group->members)
     {
         struct member *member = CONTAINER_OF(node, struct member, node);
         if (member->synced)
             continue;
+        if (group->state == GROUP_STABLE && member->instance.data)
+            continue; /* perhaps away: it stays until its session ends */
         ASSERT(!member->sync && !member->join);
         if (slice_equal(text_slice(member->id), text_slice(group->leader)))
             text_clear(&group->leader);

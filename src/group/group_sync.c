@@ -122,8 +122,8 @@ static void sync_stored(struct store_write *write, enum err err)
         member->assignment = sync->assignments[i];
         sync->assignments[i] = (struct group_text){0};
     }
-    timer_cancel(group->gs->shard->reactor, &group->sync_timer);
-    group_state_set(group, GROUP_STABLE);
+    group_state_set(group,
+                    GROUP_STABLE); /* the sync timer runs on, for those who have yet to ask */
     group_syncs_answer(group, ERR_OK);
     sync_write_free(sync);
     group_check(group);

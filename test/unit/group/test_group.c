@@ -309,6 +309,40 @@ static void test_sync_timeout(void **state)
     assert_int_equal(other->members, 1);
 }
 
+/* One that joined and beats, but never asks for its part, holds that part up for the others: it goes as it would have
+ * before the leader's plan came. One that asks in time stays. */
+static void test_sync_timeout_when_stable(void **state)
+{
+    struct client a = {0};
+    struct client b = {0};
+    assert_int_equal(join(&a, true), ERR_MEMBER_ID_REQUIRED);
+    assert_int_equal(join(&b, true), ERR_MEMBER_ID_REQUIRED);
+    join_start(&a, true, "meta");
+    join_start(&b, true, "meta");
+    assert_int_equal(join_end(&a), ERR_OK);
+    assert_int_equal(join_end(&b), ERR_OK);
+    struct client *leader = a.leads ? &a : &b;
+    struct client *silent = a.leads ? &b : &a;
+    assert_int_equal(sync_leader(leader, (struct client *[]){leader, silent}, 2), ERR_OK);
+    assert_int_equal(state_now(NULL), GROUP_STABLE);
+    for (int ms = 0; ms < REBALANCE_MS - 4000; ms += 4000) {
+        assert_int_equal(heartbeat(leader), ERR_OK);
+        assert_int_equal(heartbeat(silent), ERR_OK);
+        sim_run_for(rig.sim, 4000000);
+    }
+    sim_run_for(rig.sim, 4000000);
+    assert_int_equal(heartbeat(silent), ERR_UNKNOWN_MEMBER);
+    assert_int_equal(heartbeat(leader), ERR_REBALANCE_IN_PROGRESS);
+    assert_int_equal(join(leader, true), ERR_OK);
+    assert_int_equal(leader->members, 1);
+    assert_int_equal(sync_leader(leader, (struct client *[]){leader}, 1), ERR_OK);
+    for (int ms = 0; ms < 2 * REBALANCE_MS; ms += 4000) {
+        assert_int_equal(heartbeat(leader), ERR_OK);
+        sim_run_for(rig.sim, 4000000);
+    }
+    assert_int_equal(state_now(NULL), GROUP_STABLE);
+}
+
 static void test_join_errors(void **state)
 {
     struct client a = {0};
@@ -650,6 +684,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_session_expiry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rebalance_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sync_timeout, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sync_timeout_when_stable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_join_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_old_join, setup, teardown),
         cmocka_unit_test_setup_teardown(test_static_members, setup, teardown),
