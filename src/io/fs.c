@@ -288,8 +288,9 @@ enum err fs_zero(struct fs_file *file, uint64_t pos, uint64_t len, struct err_in
     while (len > 0) {
         int used = 0;
         uint64_t bytes = 0;
-        for (; used < FS_IOV_MAX && bytes < len; used++) {
-            uint64_t part = len - bytes < sizeof(zeros) ? len - bytes : sizeof(zeros);
+        uint64_t most = len < FS_WRITE_MAX ? len : FS_WRITE_MAX;
+        for (; used < FS_IOV_MAX && bytes < most; used++) {
+            uint64_t part = most - bytes < sizeof(zeros) ? most - bytes : sizeof(zeros);
             iov[used] = (struct iovec){(void *)(uintptr_t)zeros, (size_t)part};
             bytes += part;
         }
