@@ -108,6 +108,7 @@ struct round_job {
     uint64_t journal_bytes;
     bool durable;
     enum sync_way way;
+    bool zeros; /* the segment is written ahead with zeros */
     bool folder_unsynced;
     bool synced;       /* result: all segments are on stable storage up to `to` */
     bool write_failed; /* result: err came before anything was synced */

@@ -194,7 +194,7 @@ static bool journal_reserve(struct round *round, uint32_t jobs, uint64_t parts)
 }
 
 /* Room in the journal for the round's small jobs; 0: they are better synced directly. */
-static uint64_t journal_room_of(struct commit *commit, struct round *round)
+static uint64_t journal_room_of(struct commit *commit, struct round *round, uint32_t *ret_durable)
 {
     uint32_t durable = 0, fitting = 0;
     uint64_t room = 0, parts = 1;
@@ -208,6 +208,7 @@ static uint64_t journal_room_of(struct commit *commit, struct round *round)
         parts += 2 + job->journal_part_count;
     }
     room = (room + JOURNAL_ALIGN - 1) / JOURNAL_ALIGN * JOURNAL_ALIGN;
+    *ret_durable = durable;
     if (durable <= commit->config.direct_files_max || fitting < 2 ||
         room > commit->config.journal_bytes)
         return 0;
@@ -221,9 +222,24 @@ static uint64_t journal_room_of(struct commit *commit, struct round *round)
     return room;
 }
 
+/*
+ * Whether a log that is synced directly will be again, so that zeros ahead pay. One of a busy shard
+ * will not: the journal is only being made or emptied, and zeros would be most of what is written.
+ */
+static bool journal_stays_out(const struct commit *commit, const struct seglog *seglog,
+                              uint32_t durable)
+{
+    enum journal_state state = commit->journal.state;
+    ASSERT(durable > 0);
+    return (durable <= commit->config.direct_files_max || state == JOURNAL_ABSENT ||
+            state == JOURNAL_BROKEN) &&
+           seglog->journal_cycle[0] == 0 && seglog->journal_cycle[1] == 0;
+}
+
 void journal_plan(struct commit *commit, struct round *round)
 {
-    uint64_t room = journal_room_of(commit, round);
+    uint32_t durable;
+    uint64_t room = journal_room_of(commit, round, &durable);
     struct journal *journal = &commit->journal;
     for (uint32_t i = 0; i < round->job_count; i++) {
         struct round_job *job = &round->jobs[i];
@@ -233,6 +249,8 @@ void journal_plan(struct commit *commit, struct round *round)
         if (room > 0 && journal_fits(commit, job)) {
             job->way = SYNC_JOURNAL;
             round->journal_jobs++;
+        } else {
+            job->zeros = journal_stays_out(commit, job->seglog, durable);
         }
     }
     if (room == 0)

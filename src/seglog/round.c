@@ -104,7 +104,7 @@ static enum err extent_write(struct round *round, struct round_job *job,
     }
     uint64_t end = extent->pos.value + extent->bytes;
     uint64_t limit = job->seglog->config.segment_bytes;
-    bool zeros = job->way == SYNC_DIRECT && extent->bytes < RESERVE_DIRECT_MIN;
+    bool zeros = job->zeros && extent->bytes < RESERVE_DIRECT_MIN;
     if (!zeros)
         segment_reserve(segment, end, limit);
     enum err err = fs_pwritev(segment->file, round->parts + extent->part_first, extent->part_count,
