@@ -193,6 +193,20 @@ static bool journal_reserve(struct round *round, uint32_t jobs, uint64_t parts)
     return true;
 }
 
+/*
+ * Whether so many logs are better synced through the journal than one by one. Few are not, but for a
+ * shard whose other logs go through it: a sync of theirs costs more than a frame in one that is
+ * written anyway, and does not empty the journal.
+ */
+static bool journal_pays(const struct commit *commit, uint32_t durable, uint32_t fitting)
+{
+    const struct journal *journal = &commit->journal;
+    ASSERT(fitting <= durable);
+    if (journal->dirty_logs[0] + journal->dirty_logs[1] > commit->config.direct_files_max)
+        return fitting > 0;
+    return durable > commit->config.direct_files_max && fitting > 1;
+}
+
 /* Room in the journal for the round's small jobs; 0: they are better synced directly. */
 static uint64_t journal_room_of(struct commit *commit, struct round *round, uint32_t *ret_durable)
 {
@@ -209,8 +223,7 @@ static uint64_t journal_room_of(struct commit *commit, struct round *round, uint
     }
     room = (room + JOURNAL_ALIGN - 1) / JOURNAL_ALIGN * JOURNAL_ALIGN;
     *ret_durable = durable;
-    if (durable <= commit->config.direct_files_max || fitting < 2 ||
-        room > commit->config.journal_bytes)
+    if (!journal_pays(commit, durable, fitting) || room > commit->config.journal_bytes)
         return 0;
     struct journal *journal = &commit->journal;
     if (journal->state == JOURNAL_ABSENT && journal->retry_us <= reactor_now_us(commit->reactor)) {

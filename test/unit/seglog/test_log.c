@@ -393,6 +393,70 @@ static void many_logs_share_a_journal(void **state)
     log_rig_end(&rig);
 }
 
+/* Bytes of zeros behind the data of log orders-0. */
+static uint64_t zeros_of(struct log_rig *rig, struct seglog *seglog)
+{
+    struct bytebuf out;
+    uint64_t size;
+    bytebuf_init(&out, 1 << 30);
+    assert_int_equal(log_rig_read_all(rig, seglog, 0, &out), ERR_OK);
+    blocks_of(rig, &size);
+    assert_true(size >= out.len);
+    size -= out.len;
+    bytebuf_deinit(&out);
+    return size;
+}
+
+/* A log on its own is synced directly, behind zeros. One whose shard uses the journal goes through it
+ * also alone, and gets no zeros for the round or two before the journal stood. */
+static void busy_shard_keeps_to_the_journal(void **state)
+{
+    (void)state;
+    enum { LOGS = 20 };
+    struct log_rig rig;
+    log_rig_start(&rig, NULL);
+    struct seglog *logs[LOGS];
+    struct seglog_append appends[LOGS];
+    struct commit_stats before, after;
+    for (unsigned i = 0; i < LOGS; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "orders-%u", i);
+        logs[i] = log_rig_open(&rig, name, i, NULL);
+    }
+    for (int round = 0; round < 5; round++) {
+        for (unsigned i = 0; i < LOGS; i++) {
+            appends[i] = (struct seglog_append){.batch = log_rig_batch("j", 10, t0),
+                                                .ack = SEGLOG_ACK_DURABLE,
+                                                .on_done = done_nothing};
+            assert_int_equal(seglog_append(logs[i], &appends[i], NULL), ERR_OK);
+        }
+        log_rig_quiet(&rig);
+    }
+    commit_stats_get(rig.commit, &before);
+    assert_true(before.journal_syncs > 0);
+    assert_int_equal(log_rig_append(&rig, logs[0], log_rig_batch("j", 10, t0), SEGLOG_ACK_DURABLE,
+                                    NULL),
+                     ERR_OK);
+    commit_stats_get(rig.commit, &after);
+    assert_int_equal(after.journal_syncs, before.journal_syncs + 1);
+    assert_int_equal(after.segment_syncs, before.segment_syncs);
+    assert_int_equal(zeros_of(&rig, logs[0]), 0);
+    for (unsigned i = 0; i < LOGS; i++)
+        log_rig_close(&rig, logs[i]);
+    log_rig_end(&rig);
+
+    log_rig_start(&rig, NULL);
+    logs[0] = log_rig_open(&rig, "orders-0", 0, NULL);
+    assert_int_equal(log_rig_append(&rig, logs[0], log_rig_batch("j", 10, t0), SEGLOG_ACK_DURABLE,
+                                    NULL),
+                     ERR_OK);
+    assert_true(zeros_of(&rig, logs[0]) >= 1 << 20);
+    commit_stats_get(rig.commit, &after);
+    assert_int_equal(after.journal_syncs, 0);
+    log_rig_close(&rig, logs[0]);
+    log_rig_end(&rig);
+}
+
 static void idempotent_producers(void **state)
 {
     (void)state;
@@ -559,6 +623,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_writes_reserve),
+        cmocka_unit_test(busy_shard_keeps_to_the_journal),
         cmocka_unit_test(append_and_read),
         cmocka_unit_test(invisible_until_written),
         cmocka_unit_test(survives_close_and_kill),
