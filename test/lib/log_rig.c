@@ -82,8 +82,7 @@ void log_rig_kill(struct log_rig *rig, struct seglog **logs, unsigned count)
     list_init(&commit->flushes);
     commit->in_flight = false;
     commit->flushing = commit->opening = 0;
-    if (commit->journal.state == JOURNAL_MAKING)
-        commit->journal.state = JOURNAL_ABSENT;
+    commit->journal.state = JOURNAL_ABSENT; /* no file of it is removed, as a clean end would */
     for (uint32_t i = 0; i < commit->round.closing_count; i++)
         fs_close(commit->round.closing[i]);
     commit->round.closing_count = 0;
