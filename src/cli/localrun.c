@@ -120,6 +120,23 @@ static void csv_row(struct bytebuf *out, const struct slice *names, size_t name_
     bytebuf_append_cstr(out, "}\n");
 }
 
+/* The header's names, each once: a row with one name twice could not be told apart. */
+static bool csv_header(struct run *run, const char *path, const struct slice *fields, size_t count,
+                       struct slice *names)
+{
+    for (size_t i = 0; i < count; i++) {
+        names[i] = arena_copy(run->arena, slice_trim(fields[i]));
+        for (size_t k = 0; k < i; k++) {
+            if (!slice_equal(names[k], names[i]))
+                continue;
+            fprintf(stderr, "weir: %s:1: error: two columns have the name '%.*s'\n", path,
+                    SLICE_FMT(names[i]));
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Rows of a CSV file as JSON lines: every value is a string. */
 static int file_from_csv(struct run *run, struct file *file, const char *path)
 {
@@ -138,8 +155,11 @@ static int file_from_csv(struct run *run, struct file *file, const char *path)
             csv_row(&file->converted, names, name_count, fields, count);
             continue;
         }
-        for (; name_count < count && names != NULL; name_count++)
-            names[name_count] = arena_copy(run->arena, slice_trim(fields[name_count]));
+        if (names == NULL || !csv_header(run, path, fields, count, names)) {
+            csv_reader_deinit(&reader);
+            return 1;
+        }
+        name_count = count;
     }
     if (result == CSV_BAD)
         fprintf(stderr, "weir: %s:%llu: %s\n", path, (unsigned long long)reader.line + 1,
