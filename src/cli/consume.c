@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/numtext.h"
 #include "cli/args.h"
@@ -22,6 +23,7 @@
 #include "cli/progress.h"
 
 #define WAIT_MS 10000
+#define PAUSE_MS 50
 #define TAIL_MAX (INT64_MAX / 2)
 
 struct consume {
@@ -66,24 +68,50 @@ static bool parse_offset(struct consume *consume, const char *text)
     return true;
 }
 
-/* Fills the list of partitions: the one asked for, or all of the topic. */
-static bool find_partitions(struct consume *consume, int64_t wanted)
+/*
+ * Whether to ask again: true after a pause, when the error is one of a server that has just started
+ * and is still opening its logs, or of one that has just made the topic. tries counts from 0.
+ */
+static bool ask_again(rd_kafka_resp_err_t code, unsigned *tries)
+{
+    const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+    if (code != RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION &&
+        code != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
+        return false;
+    if (interrupted || ++*tries > WAIT_MS / PAUSE_MS)
+        return false;
+    nanosleep(&pause, NULL);
+    return true;
+}
+
+static rd_kafka_resp_err_t list_partitions(struct consume *consume, int64_t wanted)
 {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_topic_t *topic = rd_kafka_topic_new(consume->client, consume->topic, NULL);
     rd_kafka_resp_err_t code = rd_kafka_metadata(consume->client, 0, topic, &metadata, WAIT_MS);
     rd_kafka_topic_destroy(topic);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        code = metadata->topics[0].err;
-        for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < metadata->topics[0].partition_cnt;
-             i++) {
-            int32_t id = metadata->topics[0].partitions[i].id;
-            if (wanted < 0 || wanted == id)
-                rd_kafka_topic_partition_list_add(consume->partitions, consume->topic, id)->offset =
-                    consume->offset;
-        }
-        rd_kafka_metadata_destroy(metadata);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return code;
+    code = metadata->topics[0].err;
+    for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < metadata->topics[0].partition_cnt;
+         i++) {
+        int32_t id = metadata->topics[0].partitions[i].id;
+        if (wanted < 0 || wanted == id)
+            rd_kafka_topic_partition_list_add(consume->partitions, consume->topic, id)->offset =
+                consume->offset;
     }
+    rd_kafka_metadata_destroy(metadata);
+    return code;
+}
+
+/* Fills the list of partitions: the one asked for, or all of the topic. False: reported. */
+static bool find_partitions(struct consume *consume, int64_t wanted)
+{
+    unsigned tries = 0;
+    rd_kafka_resp_err_t code;
+    do {
+        code = list_partitions(consume, wanted);
+    } while (ask_again(code, &tries));
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR && consume->partitions->cnt == 0)
         code = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -91,14 +119,27 @@ static bool find_partitions(struct consume *consume, int64_t wanted)
     return code == RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+static rd_kafka_resp_err_t query_times(struct consume *consume)
+{
+    rd_kafka_topic_partition_list_t *partitions = consume->partitions;
+    for (int i = 0; i < partitions->cnt; i++)
+        partitions->elems[i].offset = consume->time_ms;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(consume->client, partitions, WAIT_MS);
+    for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < partitions->cnt; i++)
+        code = partitions->elems[i].err;
+    return code;
+}
+
+/* Where the records of that time begin. False: reported. */
 static bool seek_time(struct consume *consume)
 {
     if (consume->time_ms < 0)
         return true;
-    for (int i = 0; i < consume->partitions->cnt; i++)
-        consume->partitions->elems[i].offset = consume->time_ms;
-    rd_kafka_resp_err_t code =
-        rd_kafka_offsets_for_times(consume->client, consume->partitions, WAIT_MS);
+    unsigned tries = 0;
+    rd_kafka_resp_err_t code;
+    do {
+        code = query_times(consume);
+    } while (ask_again(code, &tries));
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return true;
     fprintf(stderr, "weir consume: offsets by time: %s\n", rd_kafka_err2str(code));
@@ -111,8 +152,12 @@ static bool find_ends(struct consume *consume)
     for (int i = 0; consume->to_end && i < consume->partitions->cnt; i++) {
         const rd_kafka_topic_partition_t *partition = &consume->partitions->elems[i];
         int64_t low, high;
-        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-            consume->client, consume->topic, partition->partition, &low, &high, WAIT_MS);
+        unsigned tries = 0;
+        rd_kafka_resp_err_t code;
+        do {
+            code = rd_kafka_query_watermark_offsets(consume->client, consume->topic,
+                                                    partition->partition, &low, &high, WAIT_MS);
+        } while (ask_again(code, &tries));
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
             fprintf(stderr, "weir consume: %s: %s\n", consume->topic, rd_kafka_err2str(code));
             return false;

@@ -63,14 +63,16 @@ def test_wrong_settings(tmp_path):
 
 
 def test_restart_keeps_topics(start_server, weir):
+    """Logs enough that some are still being opened when the command asks: it waits for them."""
     server = start_server()
-    assert weir("topic", "create", "kept", "-p", 2, "--admin", server.admin)[0] == 0
-    assert weir("produce", "kept", "-b", server.kafka, "-p", 1, stdin=b"one\ntwo\n")[0] == 0
-    server.process.send_signal(signal.SIGKILL)
-    server.process.wait()
-    server.start()
-    status, out, _ = weir("consume", "kept", "-e", "-p", 1, "-b", server.kafka)
-    assert (status, out) == (0, "one\ntwo\n")
+    assert weir("topic", "create", "kept", "-p", 400, "--admin", server.admin)[0] == 0
+    assert weir("produce", "kept", "-b", server.kafka, "-p", 399, stdin=b"one\ntwo\n")[0] == 0
+    for place in ("beginning", "s@0"):
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+        server.start()
+        status, out, err = weir("consume", "kept", "-e", "-o", place, "-p", 399, "-b", server.kafka)
+        assert (status, out) == (0, "one\ntwo\n"), err
 
 
 def test_refused_starts_end_cleanly(start_server, weir):
