@@ -1,5 +1,5 @@
 /*
- * Big-endian numbers and zig-zag varints of Kafka's formats, on raw memory. Private to seglog.
+ * Zig-zag varints of Kafka's records, on raw memory. Private to seglog.
  */
 #ifndef WEIR_SEGLOG_BYTES_INT_H
 #define WEIR_SEGLOG_BYTES_INT_H
@@ -8,48 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/endian.h"
 #include "base/slice.h"
-
-static inline uint16_t be16_load(const uint8_t *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof(v));
-    return __builtin_bswap16(v);
-}
-
-static inline uint32_t be32_load(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof(v));
-    return __builtin_bswap32(v);
-}
-
-static inline uint64_t be64_load(const uint8_t *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof(v));
-    return __builtin_bswap64(v);
-}
-
-static inline void be16_store(uint8_t *p, uint16_t v)
-{
-    v = __builtin_bswap16(v);
-    memcpy(p, &v, sizeof(v));
-}
-
-static inline void be32_store(uint8_t *p, uint32_t v)
-{
-    v = __builtin_bswap32(v);
-    memcpy(p, &v, sizeof(v));
-}
-
-static inline void be64_store(uint8_t *p, uint64_t v)
-{
-    v = __builtin_bswap64(v);
-    memcpy(p, &v, sizeof(v));
-}
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the loads above swap");
 
 /* Takes a zig-zag varint off the front; false: truncated or longer than its type allows. */
 static inline bool varlong_take(struct slice *bytes, int64_t *ret_value)

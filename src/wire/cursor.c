@@ -249,7 +249,7 @@ void wire_writer_patch_u32(struct wire_writer *out, size_t at, uint32_t value)
     if (!wire_writer_ok(out))
         return;
     ASSERT(at + 4 <= out->buf->len);
-    wire_store_u32(out->buf->data + at, value);
+    be32_store(out->buf->data + at, value);
 }
 
 size_t wire_records_len(const struct wire_records *records)

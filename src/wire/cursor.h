@@ -19,49 +19,9 @@
 
 #include "base/arena.h"
 #include "base/bytebuf.h"
+#include "base/endian.h"
 #include "base/iobuf.h"
 #include "base/slice.h"
-
-/* ---- Plain loads and stores, for fixed layouts whose length was checked before. ---- */
-
-static inline uint16_t wire_load_u16(const uint8_t *at)
-{
-    uint16_t raw;
-    memcpy(&raw, at, sizeof(raw));
-    return __builtin_bswap16(raw);
-}
-
-static inline uint32_t wire_load_u32(const uint8_t *at)
-{
-    uint32_t raw;
-    memcpy(&raw, at, sizeof(raw));
-    return __builtin_bswap32(raw);
-}
-
-static inline uint64_t wire_load_u64(const uint8_t *at)
-{
-    uint64_t raw;
-    memcpy(&raw, at, sizeof(raw));
-    return __builtin_bswap64(raw);
-}
-
-static inline void wire_store_u16(uint8_t *at, uint16_t value)
-{
-    uint16_t raw = __builtin_bswap16(value);
-    memcpy(at, &raw, sizeof(raw));
-}
-
-static inline void wire_store_u32(uint8_t *at, uint32_t value)
-{
-    uint32_t raw = __builtin_bswap32(value);
-    memcpy(at, &raw, sizeof(raw));
-}
-
-static inline void wire_store_u64(uint8_t *at, uint64_t value)
-{
-    uint64_t raw = __builtin_bswap64(value);
-    memcpy(at, &raw, sizeof(raw));
-}
 
 /* ---- Reader ---- */
 
@@ -109,19 +69,19 @@ static inline uint8_t wire_reader_u8(struct wire_reader *in)
 static inline uint16_t wire_reader_u16(struct wire_reader *in)
 {
     const uint8_t *at = wire_reader_take(in, 2);
-    return at ? wire_load_u16(at) : 0;
+    return at ? be16_load(at) : 0;
 }
 
 static inline uint32_t wire_reader_u32(struct wire_reader *in)
 {
     const uint8_t *at = wire_reader_take(in, 4);
-    return at ? wire_load_u32(at) : 0;
+    return at ? be32_load(at) : 0;
 }
 
 static inline uint64_t wire_reader_u64(struct wire_reader *in)
 {
     const uint8_t *at = wire_reader_take(in, 8);
-    return at ? wire_load_u64(at) : 0;
+    return at ? be64_load(at) : 0;
 }
 
 static inline int8_t wire_reader_i8(struct wire_reader *in)
@@ -265,21 +225,21 @@ static inline void wire_writer_u16(struct wire_writer *out, uint16_t value)
 {
     uint8_t *at = wire_writer_grow(out, 2);
     if (at)
-        wire_store_u16(at, value);
+        be16_store(at, value);
 }
 
 static inline void wire_writer_u32(struct wire_writer *out, uint32_t value)
 {
     uint8_t *at = wire_writer_grow(out, 4);
     if (at)
-        wire_store_u32(at, value);
+        be32_store(at, value);
 }
 
 static inline void wire_writer_u64(struct wire_writer *out, uint64_t value)
 {
     uint8_t *at = wire_writer_grow(out, 8);
     if (at)
-        wire_store_u64(at, value);
+        be64_store(at, value);
 }
 
 static inline void wire_writer_f64(struct wire_writer *out, double value)

@@ -199,7 +199,7 @@ static bool conn_take_frame(struct kafka_conn *conn, struct slice frame)
     req->frame_size = frame.len;
     ks->inflight_bytes += frame.len;
     struct slice bytes;
-    bool is_produce = frame.len >= 2 && wire_load_u16(frame.data) == KAFKA_PRODUCE;
+    bool is_produce = frame.len >= 2 && be16_load(frame.data) == KAFKA_PRODUCE;
     if (frame.len <= KAFKA_COPY_MAX && !is_produce) {
         bytes = arena_copy(req->arena, frame);
     } else {
@@ -233,7 +233,7 @@ static void conn_on_data(struct stream *stream, void *arg)
                 kafka_conn_end(conn);
             return;
         }
-        uint32_t len = wire_load_u32(input.data);
+        uint32_t len = be32_load(input.data);
         if (len > KAFKA_FRAME_MAX) {
             diag(DIAG_WARN, "kafka", "event=bad_frame peer=%s length=%d", conn->peer, (int)len);
             atomic_fetch_add_explicit(&conn->ks->request_errors, 1, memory_order_relaxed);
