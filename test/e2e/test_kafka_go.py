@@ -1,37 +1,20 @@
 """franz-go, unmodified, from the Go module proxy."""
-import os
 import pathlib
-import re
-import shutil
 import subprocess
+import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-MODULE = ROOT / "test/lib/go"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import golang  # noqa: E402
 
-
-def go_is_new_enough():
-    """Whether there is a Go of the version that the module asks for; Debian 12's is older."""
-    if not shutil.which("go"):
-        return False
-    found = re.search(r"go(\d+)\.(\d+)", subprocess.run(["go", "version"], capture_output=True, text=True).stdout)
-    wanted = re.search(r"^go (\d+)\.(\d+)", (MODULE / "go.mod").read_text(), re.M)
-    return bool(found) and tuple(map(int, found.groups())) >= tuple(map(int, wanted.groups()))
-
-
-pytestmark = [pytest.mark.skipif(not go_is_new_enough(), reason="needs the Go of test/lib/go/go.mod"),
+pytestmark = [pytest.mark.skipif(not golang.is_new_enough("go"), reason="needs the Go of test/lib/go/go.mod"),
               pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("franz")
-    for name in ("go.mod", "go.sum", "main.go"):
-        shutil.copy(MODULE / name, folder)
-    subprocess.run(["go", "build", "-o", "franz", "."], cwd=folder, check=True, timeout=350,
-                   env={**os.environ, "GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"})
-    return folder / "franz"
+    return golang.build("go", tmp_path_factory.mktemp("franz"))
 
 
 def test_franz_go(server, unique, program):
