@@ -117,7 +117,6 @@ void blobstore_upload_finish(struct blobstore_upload *upload, blobstore_upload_f
 MUST_CHECK bool blobstore_upload_small(struct blobstore_upload *upload, struct slice bytes);
 /* First failure, sticky. */
 enum err blobstore_upload_error(const struct blobstore_upload *upload);
-uint64_t blobstore_upload_length(const struct blobstore_upload *upload);
 /* Valid after finish. md5: 16 bytes. */
 struct slice blobstore_upload_md5(const struct blobstore_upload *upload);
 uint64_t blobstore_upload_crc64(const struct blobstore_upload *upload);

@@ -245,11 +245,6 @@ enum err blobstore_upload_error(const struct blobstore_upload *upload)
     return upload->err;
 }
 
-uint64_t blobstore_upload_length(const struct blobstore_upload *upload)
-{
-    return upload->length;
-}
-
 struct slice blobstore_upload_md5(const struct blobstore_upload *upload)
 {
     ASSERT(upload->finished && !upload->busy);

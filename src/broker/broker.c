@@ -39,12 +39,6 @@ struct broker_shard *broker_shard_of(struct broker *broker, const struct shard *
     return broker->shard_parts[shard->index];
 }
 
-struct shard *broker_shard_shard(struct broker_shard *bs)
-{
-    ASSERT(bs->shard != NULL);
-    return bs->shard;
-}
-
 const struct broker_config *broker_config_get(const struct broker *broker)
 {
     ASSERT(broker != NULL);

@@ -60,7 +60,6 @@ MUST_CHECK enum err broker_open(struct shards *shards, const struct broker_confi
 void broker_close(struct broker *broker);
 
 struct broker_shard *broker_shard_of(struct broker *broker, const struct shard *shard);
-struct shard *broker_shard_shard(struct broker_shard *bs);
 const struct broker_config *broker_config_get(const struct broker *broker);
 struct catalogue *broker_catalogue(struct broker *broker);
 /* Folder for one subsystem's files, DIR/<name>. Valid for the life of the broker. Writes to out. */

@@ -112,11 +112,6 @@ int json_scan_want(struct json_scan *scan, const struct slice *parts, uint32_t c
     return node->column;
 }
 
-uint32_t json_scan_columns(const struct json_scan *scan)
-{
-    return scan->columns;
-}
-
 bool json_scan_begin(struct json_scan *scan, struct slice text)
 {
     scan->text = text;

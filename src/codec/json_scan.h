@@ -62,7 +62,6 @@ void json_scan_destroy(struct json_scan *scan);
 /* Wants the value at parts[0].parts[1]...; count 0 is the event itself. Returns the column, -1:
  * memory or depth. */
 int json_scan_want(struct json_scan *scan, const struct slice *parts, uint32_t count);
-uint32_t json_scan_columns(const struct json_scan *scan);
 
 /* Begins a text, which must stay until its last cell is used. Keeps the state of an open array.
  * false: memory. */

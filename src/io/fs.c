@@ -317,12 +317,6 @@ enum err fs_size(struct fs_file *file, uint64_t *ret_size, struct err_info *info
     return fs_result(info, "size of", file->path, file->fs->ops->size(file, ret_size));
 }
 
-const char *fs_file_path(const struct fs_file *file)
-{
-    ASSERT(file && file->path);
-    return file->path;
-}
-
 enum err fs_rename(struct fs *fs, const char *from, const char *to, struct err_info *info)
 {
     ASSERT(to);

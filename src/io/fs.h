@@ -76,7 +76,6 @@ MUST_CHECK enum err fs_zero(struct fs_file *file, uint64_t pos, uint64_t len,
  * truncation gives them back. */
 bool fs_reserve(struct fs_file *file, uint64_t pos, uint64_t len);
 MUST_CHECK enum err fs_size(struct fs_file *file, uint64_t *ret_size, struct err_info *info);
-const char *fs_file_path(const struct fs_file *file);
 
 /* Replaces `to` when it exists. Durable only after fs_sync_dir of the directories. */
 MUST_CHECK enum err fs_rename(struct fs *fs, const char *from, const char *to,

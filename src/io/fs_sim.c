@@ -1111,11 +1111,6 @@ bool fs_sim_frozen(const struct fs *fs)
     return disk_frozen((const struct sim_disk *)fs);
 }
 
-uint64_t fs_sim_calls(const struct fs *fs)
-{
-    return ((const struct sim_disk *)fs)->calls;
-}
-
 enum err fs_sim_bit_flip(struct fs *fs, const char *path, uint64_t bit, struct err_info *info)
 {
     struct sim_node *node;

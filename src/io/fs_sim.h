@@ -37,8 +37,6 @@ void fs_sim_process_loss(struct fs *fs);
  * simulated. */
 void fs_sim_freeze_after(struct fs *fs, uint64_t calls);
 bool fs_sim_frozen(const struct fs *fs);
-/* Changing calls so far, to choose a freeze point in a second run. */
-uint64_t fs_sim_calls(const struct fs *fs);
 /* Flips one bit of a file's current and durable content. */
 MUST_CHECK enum err fs_sim_bit_flip(struct fs *fs, const char *path, uint64_t bit,
                                     struct err_info *info);

@@ -447,11 +447,6 @@ void sim_wall_shift(struct sim *sim, int64_t ms)
     sim->wall_ms += ms;
 }
 
-struct random *sim_random(struct sim *sim)
-{
-    return &sim->random;
-}
-
 uint64_t sim_trace(const struct sim *sim)
 {
     return sim->trace;

@@ -55,7 +55,6 @@ uint64_t sim_now_us(const struct sim *sim);
 const int64_t *sim_wall_ms(const struct sim *sim);
 /* Moves the wall clock, forward or back; the monotonic clock does not see it. */
 void sim_wall_shift(struct sim *sim, int64_t ms);
-struct random *sim_random(struct sim *sim);
 /* A number that two equal runs have in common and unequal ones hardly: over all events so far. */
 uint64_t sim_trace(const struct sim *sim);
 

@@ -180,12 +180,6 @@ void catalogue_shard_start(struct catalogue *catalogue, struct shard *shard)
     db_shard_start(catalogue->db, shard);
 }
 
-struct db *catalogue_db(struct catalogue *catalogue)
-{
-    ASSERT(catalogue->db != NULL);
-    return catalogue->db;
-}
-
 struct uuid catalogue_cluster_id(const struct catalogue *catalogue)
 {
     ASSERT(!uuid_is_zero(catalogue->cluster_id));

@@ -23,8 +23,6 @@ MUST_CHECK enum err catalogue_open(struct fs *fs, const char *dir, uint64_t seed
                                    struct catalogue **ret_catalogue, struct err_info *info);
 void catalogue_close(struct catalogue *catalogue);
 void catalogue_shard_start(struct catalogue *catalogue, struct shard *shard);
-/* For tasks of other tables of the same database. */
-struct db *catalogue_db(struct catalogue *catalogue);
 /* Made once, at the first start. */
 struct uuid catalogue_cluster_id(const struct catalogue *catalogue);
 

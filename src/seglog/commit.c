@@ -96,12 +96,6 @@ void commit_stats_get(const struct commit *commit, struct commit_stats *ret_stat
     ret_stats->pending_bytes = commit->pending_bytes;
 }
 
-void commit_kick(struct commit *commit)
-{
-    if (!commit->in_flight && !list_empty(&commit->dirty))
-        round_start(commit);
-}
-
 void commit_mark(struct commit *commit, struct seglog *seglog)
 {
     if (list_empty(&seglog->dirty_node))

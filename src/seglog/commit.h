@@ -71,9 +71,6 @@ MUST_CHECK enum err commit_create(struct seglog_store *store, struct reactor *re
 void commit_destroy(struct commit *commit);
 /* No round in flight and nothing waiting. Shard: owner. */
 bool commit_idle(const struct commit *commit);
-/* Starts a round now if none is in flight; without it a round starts at the end of the turn. Shard:
- * owner. */
-void commit_kick(struct commit *commit);
 void commit_stats_get(const struct commit *commit, struct commit_stats *ret_stats);
 
 #endif

@@ -199,16 +199,6 @@ enum err seglog_state(const struct seglog *seglog)
     return seglog->life == SEGLOG_OFFLINE ? ERR_STORAGE : ERR_OK;
 }
 
-const char *seglog_name(const struct seglog *seglog)
-{
-    return seglog->name;
-}
-
-void *seglog_moved_ctx(const struct seglog *seglog)
-{
-    return seglog->moved_ctx;
-}
-
 void seglog_config_set(struct seglog *seglog, const struct seglog_config *config)
 {
     ASSERT(config->segment_bytes >= BATCH_HEADER_SIZE);

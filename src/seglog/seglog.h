@@ -133,8 +133,6 @@ struct seglog_bounds seglog_bounds(const struct seglog *seglog);
 /* ERR_OK: serving. ERR_STORAGE: offline after a disk error. ERR_CLOSING: being closed or deleted.
  */
 enum err seglog_state(const struct seglog *seglog);
-const char *seglog_name(const struct seglog *seglog);
-void *seglog_moved_ctx(const struct seglog *seglog);
 void seglog_config_set(struct seglog *seglog, const struct seglog_config *config);
 
 struct seglog_stats {

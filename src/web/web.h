@@ -78,8 +78,6 @@ struct arena *web_arena(const struct web_request *req);
 struct shard *web_shard(const struct web_request *req);
 /* False: nobody will read an answer. */
 bool web_alive(const struct web_request *req);
-bool web_is_loopback(const struct web_request *req);
-const char *web_peer(const struct web_request *req);
 
 /* ---- its body ---- */
 

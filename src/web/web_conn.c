@@ -185,8 +185,6 @@ static void conn_begin_request(struct web_conn *conn, struct slice bytes)
     conn->requests++;
     conn->state = WEB_CONN_BUSY;
     req->conn = conn;
-    req->peer = stream_peer(conn->stream);
-    req->loopback = conn_is_loopback(stream_conn(conn->stream));
     http_body_init(&req->body, &req->head);
     req->body_over = req->body.state == HTTP_BODY_NONE;
     if (!req->head.keep_alive)

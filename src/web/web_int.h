@@ -96,8 +96,6 @@ struct web_request {
     struct web_shard *owner;
     struct arena *arena;
     struct http_head head;
-    bool loopback;
-    const char *peer;
 
     struct http_body body;
     bool body_started;

@@ -82,16 +82,6 @@ bool web_alive(const struct web_request *req)
     return req->conn != NULL;
 }
 
-bool web_is_loopback(const struct web_request *req)
-{
-    return req->loopback;
-}
-
-const char *web_peer(const struct web_request *req)
-{
-    return req->conn ? req->peer : "gone";
-}
-
 /* ---- body ---- */
 
 static void body_ended(struct web_request *req, enum err err)

@@ -345,14 +345,6 @@ void answer_base64(struct bytebuf *out, const char *name, struct slice bytes)
     http_response_field(out, name, slice_make(text, base64_encode(bytes, text)));
 }
 
-void answer_crc64(struct bytebuf *out, uint64_t crc)
-{
-    uint8_t bytes[8];
-    for (int i = 0; i < 8; i++)
-        bytes[i] = (uint8_t)(crc >> (8 * i));
-    answer_base64(out, "x-ms-content-crc64", slice_make(bytes, sizeof(bytes)));
-}
-
 void call_send_xml(struct blob_call *call, struct bytebuf *out, const struct bytebuf *xml)
 {
     if (xml->failed) {

@@ -189,7 +189,6 @@ struct bytebuf *call_answer_reason(struct blob_call *call, uint16_t status, cons
 void answer_etag(struct bytebuf *out, uint64_t etag);
 void answer_metadata(struct blob_call *call, struct bytebuf *out, struct slice metadata);
 void answer_base64(struct bytebuf *out, const char *name, struct slice bytes);
-void answer_crc64(struct bytebuf *out, uint64_t crc);
 void answer_count(struct blob_call *call, uint16_t status);
 /* An XML body: sets the type and sends. */
 void call_send_xml(struct blob_call *call, struct bytebuf *out, const struct bytebuf *xml);

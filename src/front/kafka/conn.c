@@ -427,11 +427,6 @@ void front_kafka_close(struct front_kafka *front)
     free(front);
 }
 
-uint16_t front_kafka_port(const struct front_kafka *front)
-{
-    return shard_listener_port(front->listener);
-}
-
 const char *front_kafka_address(const struct front_kafka *front)
 {
     return shard_listener_address(front->listener);

@@ -41,7 +41,6 @@ MUST_CHECK enum err front_kafka_open(struct shards *shards, struct broker *broke
                                      struct front_kafka **ret_front, struct err_info *info);
 /* After the shards have stopped. NULL is allowed. Shard: init. */
 void front_kafka_close(struct front_kafka *front);
-uint16_t front_kafka_port(const struct front_kafka *front);
 /* "127.0.0.1:9092". Lives as long as the front. */
 const char *front_kafka_address(const struct front_kafka *front);
 /* Sums over all shards. Any thread. */
